@@ -1,0 +1,3 @@
+//! HTTP for people and probes: /metrics, /ready, /healthy, /files.
+//!
+//! May touch: a listening socket. Must not: change anything.

@@ -1,0 +1,3 @@
+//! Builds the rooms, runs the shells, owns time, memory and shutdown.
+//!
+//! May touch: everything. Must not: contain logic that a room could own.

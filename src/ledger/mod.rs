@@ -1,0 +1,182 @@
+//! Knows, for each file, what Loki has answered for: receipts in, watermarks out.
+//!
+//! May touch: its arguments. Must not: know why something was dropped.
+
+use std::collections::VecDeque;
+
+use crate::model::{Counts, FileKey, Mark, Permit};
+
+/// One claim on a stretch of one file: the stretch is settled when all its tickets are.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Which file.
+    pub file: FileKey,
+    /// Which stretch of it, as [`Ledger::issue`] numbered it.
+    pub seq: u64,
+}
+
+/// What a sealed batch answers for. It is consumed by settling, in `app`, and nowhere else.
+#[must_use = "a receipt must be settled, or its files never move on"]
+#[derive(Debug)]
+pub struct Receipt {
+    /// The stretches of files whose lines are in the batch; empty for standard input.
+    pub tickets: Vec<Ticket>,
+    /// The memory the batch holds.
+    pub permit: Permit,
+    /// Lines and input bytes in the batch.
+    pub counts: Counts,
+}
+
+/// Where one file stands between "read" and "settled by Loki".
+#[derive(Debug)]
+pub struct Ledger {
+    /// Everything before this is settled. Invariant: its offset never moves back.
+    watermark: Mark,
+    /// The sequence number of `open[0]`.
+    first: u64,
+    /// Issued and not yet below the watermark, in file order.
+    /// Invariant: `open[0].pending` is not 0, else the watermark would have moved.
+    open: VecDeque<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    end: Mark,
+    /// Tickets that have not come back.
+    pending: u32,
+}
+
+impl Ledger {
+    /// A file of which everything before `start` is settled.
+    #[must_use]
+    pub fn new(start: Mark) -> Self {
+        Self { watermark: start, first: 0, open: VecDeque::new() }
+    }
+
+    /// The number that the next [`Ledger::issue`] will return.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.first + self.open.len() as u64
+    }
+
+    /// Notes that the bytes up to `end` were read and that `tickets` batches hold lines of them;
+    /// 0 when every line was dropped by a rule. Returns the number of the stretch.
+    ///
+    /// # Panics
+    /// If `end` is not behind the stretch before: stretches are issued in file order.
+    pub fn issue(&mut self, end: Mark, tickets: u32) -> u64 {
+        let before = self.read_to().offset;
+        assert!(before < end.offset, "BUG: stretches out of order: {before:?}, {:?}", end.offset);
+        let seq = self.next_seq();
+        self.open.push_back(Slot { end, pending: tickets });
+        self.advance();
+        seq
+    }
+
+    /// Notes that one ticket of `seq` has its outcome. Returns the watermark if it moved.
+    ///
+    /// # Panics
+    /// If the ticket was settled before.
+    pub fn settle(&mut self, seq: u64) -> Option<Mark> {
+        assert!(self.first <= seq && seq < self.next_seq(), "BUG: stretch {seq} is not open");
+        let idx = usize::try_from(seq - self.first).expect("BUG: more slots than memory");
+        let slot = &mut self.open[idx];
+        assert!(slot.pending != 0, "BUG: stretch {seq} was settled twice");
+        slot.pending -= 1;
+        self.advance().then_some(self.watermark)
+    }
+
+    /// Everything before this is settled.
+    #[must_use]
+    pub fn watermark(&self) -> Mark {
+        self.watermark
+    }
+
+    /// Everything before this was read and issued.
+    #[must_use]
+    pub fn read_to(&self) -> Mark {
+        self.open.back().map_or(self.watermark, |slot| slot.end)
+    }
+
+    /// Whether all that was issued is settled.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn advance(&mut self) -> bool {
+        let before = self.watermark.offset;
+        while let Some(Slot { end, pending: 0 }) = self.open.front() {
+            self.watermark = *end;
+            self.open.pop_front();
+            self.first += 1;
+        }
+        before < self.watermark.offset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::FileOffset;
+
+    fn mark(offset: u64) -> Mark {
+        Mark { offset: FileOffset(offset), ..Mark::default() }
+    }
+
+    #[test]
+    fn the_watermark_waits_for_the_slowest() {
+        let mut ledger = Ledger::new(mark(0));
+        let first = ledger.issue(mark(10), 2);
+        let second = ledger.issue(mark(20), 1);
+        assert_eq!(ledger.settle(second), None);
+        assert_eq!(ledger.settle(first), None);
+        assert_eq!(ledger.settle(first), Some(mark(20)));
+        assert!(ledger.is_settled());
+    }
+
+    #[test]
+    fn a_stretch_without_tickets_is_settled_once_those_before_it_are() {
+        let mut ledger = Ledger::new(mark(5));
+        assert_eq!(ledger.issue(mark(6), 0), 0);
+        assert_eq!(ledger.watermark(), mark(6));
+        let held = ledger.issue(mark(7), 1);
+        ledger.issue(mark(8), 0);
+        assert_eq!(ledger.watermark(), mark(6));
+        assert_eq!(ledger.settle(held), Some(mark(8)));
+    }
+
+    #[test]
+    #[should_panic(expected = "BUG: stretch 0 is not open")]
+    fn settling_twice_is_a_bug() {
+        let mut ledger = Ledger::new(mark(0));
+        let seq = ledger.issue(mark(1), 1);
+        ledger.settle(seq);
+        ledger.settle(seq);
+    }
+
+    proptest! {
+        /// Whatever the order of answers, the watermark is the end of the settled prefix.
+        #[test]
+        fn the_watermark_is_the_settled_prefix(tickets in prop::collection::vec(0u32..4, 1..20), seed: u64) {
+            let mut ledger = Ledger::new(mark(0));
+            let mut answers = Vec::new();
+            for (idx, count) in tickets.iter().enumerate() {
+                let seq = ledger.issue(mark(idx as u64 + 1), *count);
+                answers.extend(std::iter::repeat_n(seq, *count as usize));
+            }
+            let mut rng = fastrand::Rng::with_seed(seed);
+            rng.shuffle(&mut answers);
+            let mut left = tickets.clone();
+            for seq in answers {
+                ledger.settle(seq);
+                left[usize::try_from(seq).unwrap()] -= 1;
+                let prefix = left.iter().take_while(|count| **count == 0).count();
+                prop_assert_eq!(ledger.watermark().offset, FileOffset(prefix as u64));
+            }
+            prop_assert!(ledger.is_settled());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Numbers with types: which file, where in it, and what must be remembered there.
+
+use std::fmt;
+
+use super::UnixNanos;
+
+/// A position in one file, in bytes from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct FileOffset(pub u64);
+
+impl fmt::Display for FileOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One generation of one file, unique in the life of the process. A truncated file gets a new
+/// key, because its offsets start again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey(pub u64);
+
+/// A source of the configuration, by its position in `sources`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(pub u16);
+
+/// A hash (xxh3, 64 bits) of `len` bytes at a place that the owner knows: a file's head, or the
+/// bytes before an offset. A `len` of 0 says nothing and equals any content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Fingerprint {
+    /// How many bytes were hashed.
+    pub len: u16,
+    /// The hash of those bytes; 0 when `len` is 0.
+    pub hash: u64,
+}
+
+/// What the time of the next line depends on: the file's last raw stamp and how often it has been
+/// repeated. Lines with the stamp of the line before get +1 ns each, so that they stay distinct
+/// and in order; a replay that starts from the same `Stamp` repeats the same times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Stamp {
+    /// The last stamp as the file had it; `None` before any line.
+    pub last_raw: Option<UnixNanos>,
+    /// Nanoseconds added to `last_raw` for the last line.
+    pub repeats: u32,
+}
+
+/// A place in a file where reading can start again, with all that a start there needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// The first byte that is not covered.
+    pub offset: FileOffset,
+    /// The line time state at `offset`.
+    pub stamp: Stamp,
+    /// Hash of the bytes just before `offset`: evidence that the file is still the same.
+    pub tail: Fingerprint,
+}

@@ -1,0 +1,19 @@
+//! The words every room speaks: ids, offsets, times, limits, reasons, permits, entries.
+//!
+//! May touch: nothing. Must not: have behaviour beyond its own invariants.
+
+mod budget;
+mod entry;
+mod files;
+mod ids;
+mod limits;
+mod now;
+mod reason;
+
+pub use self::budget::{Permit, Pool};
+pub use self::entry::{Entry, Pair};
+pub use self::files::{FileStat, Files, Identity, Kind};
+pub use self::ids::{FileKey, FileOffset, Fingerprint, Mark, SourceId, Stamp};
+pub use self::limits::*;
+pub use self::now::{Now, UnixNanos};
+pub use self::reason::{Counts, Flag, Reason};

@@ -1,0 +1,45 @@
+//! Time as a value. Only `app/clock.rs` reads a clock.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Nanoseconds since 1970-01-01T00:00:00Z. Covers 1677 to 2262.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UnixNanos(pub i64);
+
+impl UnixNanos {
+    /// `self` + `duration`, saturating at the ends of the range.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// `self` - `duration`, saturating at the ends of the range.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(duration)))
+    }
+}
+
+/// RFC 3339 in UTC with nanoseconds as needed, e.g. `2026-11-22T10:20:05.123Z`.
+impl fmt::Display for UnixNanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_nanosecond(i128::from(self.0)) {
+            Ok(timestamp) => timestamp.fmt(f),
+            Err(_) => write!(f, "{} ns", self.0),
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The two clocks, read together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Time since the process started; never steps. For ages, delays and graces.
+    pub mono: Duration,
+    /// Wall time. For line times, and never for ages.
+    pub wall: UnixNanos,
+}
