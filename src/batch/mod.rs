@@ -2,6 +2,13 @@
 //!
 //! May touch: its arguments, with `now` given. Must not: read a clock; drop without a `Reason`.
 
+mod batcher;
 mod sealed;
+mod streams;
 
+#[cfg(test)]
+mod tests;
+
+pub use self::batcher::{Batcher, Options, Pushed};
 pub use self::sealed::Sealed;
+pub use self::streams::{Base, Found, StreamId};

@@ -143,8 +143,8 @@ fn append_varint(out: &mut Vec<u8>, mut value: u64) {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
     use proptest::prelude::*;
+    use prost::Message as _;
 
     use super::*;
     use crate::wire::push;
@@ -160,7 +160,10 @@ mod tests {
                 line: line.clone(),
                 structured_metadata: metadata
                     .iter()
-                    .map(|(name, value)| push::LabelPair { name: name.clone(), value: value.clone() })
+                    .map(|(name, value)| push::LabelPair {
+                        name: name.clone(),
+                        value: value.clone(),
+                    })
                     .collect(),
             })
             .collect();

@@ -1,0 +1,200 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::*;
+use crate::model::{Counts, Entry, FileKey, Now, Pair, Pool, SourceId, UnixNanos};
+use crate::wire::push;
+
+const SOURCE: SourceId = SourceId(0);
+
+fn at(millis: u64) -> Now {
+    Now { mono: Duration::from_millis(millis), wall: UnixNanos(0) }
+}
+
+fn batcher(bytes_max: usize, streams_max: usize, pool: &Pool) -> Batcher {
+    let options =
+        Options { bytes_max, age_max: Duration::from_secs(1), streams_max, metadata: true };
+    let base = Base {
+        labels: vec![("app".to_owned(), "veogen".to_owned())],
+        names: vec!["level".to_owned(), "event_type".to_owned()],
+    };
+    let bare = Base { labels: Vec::new(), names: vec!["level".to_owned()] };
+    Batcher::new(options, vec![base, bare], pool.clone())
+}
+
+fn pool() -> Pool {
+    Pool::new(8 << 20, || {})
+}
+
+fn put(batcher: &mut Batcher, labels: &[&str], time: i64, line: &str) -> Pushed {
+    let id = match batcher.find(SOURCE, labels, 0) {
+        Found::Known(id) => id,
+        Found::New => batcher.insert(SOURCE, labels, 0).unwrap(),
+    };
+    let metadata = [Pair { name: "request_id", value: "r1" }];
+    let entry = Entry { time: UnixNanos(time), line, labels, metadata: &metadata };
+    let input = Counts { lines: 1, bytes: line.len() as u64 + 1 };
+    batcher.push(id, &entry, Some((FileKey(1), 0)), input, at(0))
+}
+
+fn decode(sealed: &Sealed) -> push::PushRequest {
+    let bytes = snap::raw::Decoder::new().decompress_vec(&sealed.body).unwrap();
+    assert_eq!(bytes.len(), sealed.encoded_bytes);
+    push::PushRequest::decode(&bytes[..]).unwrap()
+}
+
+fn labels_of(sealed: &Sealed) -> Vec<String> {
+    decode(sealed).streams.into_iter().map(|stream| stream.labels).collect()
+}
+
+#[test]
+fn entries_are_grouped_by_stream_and_new_streams_go_last() {
+    let pool = pool();
+    let mut batcher = batcher(1 << 20, 10, &pool);
+    put(&mut batcher, &["info", ""], 1, "a");
+    put(&mut batcher, &["error", "request_error"], 2, "b");
+    put(&mut batcher, &["info", ""], 3, "c");
+    let sealed = batcher.seal(at(0)).unwrap();
+    assert_eq!((sealed.entries, sealed.streams), (3, 2));
+    assert_eq!(sealed.receipt.counts, Counts { lines: 3, bytes: 6 });
+    assert_eq!(sealed.receipt.tickets.len(), 1);
+    assert_eq!(sealed.receipt.permit.bytes(), sealed.body.len() as u64);
+    let request = decode(&sealed);
+    assert_eq!(request.streams[0].labels, r#"{app="veogen", level="info"}"#);
+    let lines: Vec<_> = request.streams[0].entries.iter().map(|entry| &entry.line[..]).collect();
+    assert_eq!(lines, [b"a", b"c"]);
+    assert_eq!(request.streams[0].entries[0].structured_metadata[0].value, "r1");
+
+    put(&mut batcher, &["debug", ""], 4, "new");
+    put(&mut batcher, &["info", ""], 5, "old");
+    assert_eq!(
+        labels_of(&batcher.seal(at(0)).unwrap()),
+        [r#"{app="veogen", level="info"}"#, r#"{app="veogen", level="debug"}"#]
+    );
+    drop(sealed);
+    assert_eq!(pool.used(), 0);
+}
+
+#[test]
+fn a_stream_without_labels_gets_a_job() {
+    let mut batcher = batcher(1 << 20, 10, &pool());
+    let id = batcher.insert(SourceId(1), &[""], 0).unwrap();
+    let entry = Entry { time: UnixNanos(1), line: "x", labels: &[""], metadata: &[] };
+    batcher.push(id, &entry, None, Counts::default(), at(0));
+    assert_eq!(labels_of(&batcher.seal(at(0)).unwrap()), [r#"{job="skald"}"#]);
+}
+
+#[test]
+fn late_lines_are_moved_to_the_edge_of_the_window_and_stay_distinct() {
+    let mut batcher = batcher(1 << 20, 10, &pool());
+    let hour = 3_600_000_000_000;
+    assert_eq!(put(&mut batcher, &["", ""], 10 * hour, "now"), Pushed::Taken);
+    assert_eq!(put(&mut batcher, &["", ""], hour, "late"), Pushed::Moved);
+    assert_eq!(put(&mut batcher, &["", ""], hour, "late"), Pushed::Moved);
+    assert_eq!(put(&mut batcher, &["", ""], 10 * hour - hour / 2, "inside"), Pushed::Taken);
+    let request = decode(&batcher.seal(at(0)).unwrap());
+    let entries = &request.streams[0].entries;
+    let time = |idx: usize| {
+        let stamp = entries[idx].timestamp.unwrap();
+        stamp.seconds * 1_000_000_000 + i64::from(stamp.nanos)
+    };
+    let floor = 10 * hour - 55 * 60 * 1_000_000_000;
+    assert_eq!((time(1), time(2), time(3)), (floor, floor + 1, 10 * hour - hour / 2));
+    let original = entries[1].structured_metadata.last().unwrap();
+    assert_eq!((&*original.name, &*original.value), ("original_timestamp", "1970-01-01T01:00:00Z"));
+}
+
+#[test]
+fn the_first_line_after_quiet_goes_at_once_and_the_next_waits() {
+    let mut batcher = batcher(1 << 20, 10, &pool());
+    assert_eq!(batcher.due_at(), None);
+    put(&mut batcher, &["", ""], 1, "first");
+    assert_eq!(batcher.due_at(), Some(Duration::ZERO));
+    batcher.seal(at(5)).unwrap();
+    put(&mut batcher, &["", ""], 2, "second");
+    assert_eq!(batcher.due_at(), Some(Duration::from_millis(1005)));
+}
+
+#[test]
+fn no_permit_no_entry_and_nothing_is_lost() {
+    let pool = Pool::new(100 * 1024, || {});
+    let mut batcher = batcher(1 << 20, 10, &pool);
+    let line = "x".repeat(30 * 1024);
+    let mut taken = 0;
+    while put(&mut batcher, &["", ""], 1, &line) == Pushed::Taken {
+        taken += 1;
+    }
+    assert_eq!(taken, 3);
+    assert!(pool.used() <= pool.limit());
+    let sealed = batcher.seal(at(0)).unwrap();
+    assert_eq!(sealed.entries, 3);
+    drop(sealed);
+    assert_eq!(put(&mut batcher, &["", ""], 1, &line), Pushed::Taken);
+}
+
+#[test]
+fn a_full_table_forgets_quiet_streams_but_none_of_the_open_batch() {
+    let mut batcher = batcher(1 << 20, 2, &pool());
+    put(&mut batcher, &["a", ""], 1, "x");
+    put(&mut batcher, &["b", ""], 1, "x");
+    assert_eq!(batcher.insert(SOURCE, &["c", ""], 0), None);
+    batcher.seal(at(0)).unwrap();
+    put(&mut batcher, &["c", ""], 1, "x");
+    assert_eq!(batcher.streams(), 2);
+    assert!(matches!(batcher.find(SOURCE, &["c", ""], 0), Found::Known(_)));
+    assert_eq!(batcher.find(SOURCE, &["c", ""], 1), Found::New, "the guard has a new epoch");
+}
+
+proptest! {
+    /// What goes in comes out: every entry once, in order in its stream, and no push is too large.
+    #[test]
+    fn entries_and_counts_are_conserved(
+        lines in prop::collection::vec((0usize..30, 0usize..20_000), 1..80),
+        bytes_max in 1_000usize..500_000,
+    ) {
+        let pool = Pool::new(16 << 20, || {});
+        let mut batcher = batcher(bytes_max, 10, &pool);
+        let mut sealed = Vec::new();
+        for (idx, (stream, len)) in lines.iter().enumerate() {
+            let level = format!("level{stream}");
+            let line = format!("{idx} {}", "y".repeat(*len));
+            let labels = [level.as_str(), ""];
+            let known = match batcher.find(SOURCE, &labels, 0) {
+                Found::Known(id) => Some(id),
+                Found::New => batcher.insert(SOURCE, &labels, 0),
+            };
+            if known.is_none() {
+                sealed.extend(batcher.seal(at(0)));
+            }
+            while put(&mut batcher, &labels, 1, &line) == Pushed::Full {
+                sealed.extend(batcher.seal(at(0)));
+            }
+            if batcher.is_full() {
+                sealed.extend(batcher.seal(at(0)));
+            }
+        }
+        sealed.extend(batcher.seal(at(0)));
+        let mut seen = std::collections::BTreeMap::<String, Vec<usize>>::new();
+        let mut counts = Counts::default();
+        for batch in &sealed {
+            prop_assert!(batch.encoded_bytes <= crate::model::PUSH_BYTES_MAX);
+            counts += batch.receipt.counts;
+            for stream in decode(batch).streams {
+                for entry in stream.entries {
+                    let text = String::from_utf8(entry.line).unwrap();
+                    let idx = text.split(' ').next().unwrap().parse().unwrap();
+                    seen.entry(stream.labels.clone()).or_default().push(idx);
+                }
+            }
+        }
+        prop_assert_eq!(counts.lines, lines.len() as u64);
+        prop_assert_eq!(seen.values().map(Vec::len).sum::<usize>(), lines.len());
+        for order in seen.values() {
+            prop_assert!(order.is_sorted());
+        }
+        drop(sealed);
+        prop_assert_eq!(pool.used(), 0);
+    }
+}
