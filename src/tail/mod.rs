@@ -1,3 +1,29 @@
 //! Opens, identifies, reads and follows files; cuts lines; standard input.
 //!
 //! May touch: log files through `Files`. Must not: know labels, JSON or Loki.
+//!
+//! A file's life, one row a state:
+//!
+//! | state | what happens | leaves it when |
+//! | --- | --- | --- |
+//! | `Following` | read to its end, looked at each second, or each ten when idle | no name of it is left in the globs: `Gone`; a read fails: `SetAside` |
+//! | `Gone` | read on through the open descriptor; writers may still hold theirs | found again: `Following`; quiet for `grace`: its last line goes out without a newline, then it is closed |
+//! | `SetAside` | waits, longer each time | a look succeeds: the state before |
+//!
+//! A file that shrinks, or whose bytes before the offset changed, begins a new generation at 0.
+
+mod chunk;
+mod file;
+mod identity;
+mod open;
+mod read;
+mod reader;
+mod stdin;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::chunk::{Chunk, RawLine, Slot};
+pub use self::identity::{HEAD_BYTES, Resume, TAIL_BYTES, tail_of};
+pub use self::reader::{NewFile, News, Options, Reader, Turn};
+pub use self::stdin::{Cutter, StdinLine};

@@ -1,0 +1,215 @@
+//! One read of one file, and what of it is whole lines.
+
+use std::io;
+use std::ops::Range;
+
+use super::chunk::{Chunk, Slot};
+use super::file::{State, Tracked};
+use super::identity;
+use super::reader::{News, Reader};
+use crate::model::{Files, Fingerprint, Mark, Now};
+
+/// What a look for the newline of a line that was begun found.
+enum Scan {
+    /// The line has this many bytes before its newline.
+    Line(u64),
+    /// None in these bytes, but there are more.
+    More,
+    /// None before the end of the file.
+    End,
+}
+
+/// What a read at the offset brought.
+enum Filled {
+    /// The bytes before the offset are not those that were read.
+    Changed,
+    /// Bytes from the offset on, at this place in the buffer; none at the end of the file.
+    Bytes(Range<usize>),
+}
+
+impl<H> Reader<H> {
+    /// One read of one file. `None` when there was nothing to hand out.
+    pub(super) fn read<D: Files<File = H>>(
+        &mut self,
+        idx: usize,
+        now: Now,
+        files: &mut D,
+        buf: &mut Vec<u8>,
+    ) -> Option<Chunk> {
+        self.slots[idx].as_mut()?.queued = false;
+        if self.must_wait(idx) {
+            return None;
+        }
+        let file = self.slots[idx].as_mut()?;
+        let ended = file.is_gone()
+            && file.partial != 0
+            && !file.has_unseen()
+            && self.options.grace <= now.mono.saturating_sub(file.grew_at);
+        let mut line = None;
+        if file.partial != 0 && !ended {
+            match scan(files, file, buf, self.options.chunk_bytes) {
+                Ok(Scan::Line(len)) => line = Some(len),
+                Ok(Scan::More) => {
+                    self.enqueue(idx);
+                    return None;
+                }
+                Ok(Scan::End) => return self.at_end(idx),
+                Err(error) => return self.set_aside(idx, &error, now),
+            }
+        }
+        let partial = file.partial;
+        match fill(files, file, buf, self.options.chunk_bytes) {
+            Ok(Filled::Changed) => self.new_generation(idx, partial, now),
+            Ok(Filled::Bytes(range)) if ended => self.last_line(idx, range),
+            Ok(Filled::Bytes(range)) => {
+                let chunk = self.cut(idx, line, range, buf);
+                self.grow_head(idx, files);
+                chunk
+            }
+            Err(error) => self.set_aside(idx, &error, now),
+        }
+    }
+
+    /// Hands out the whole lines in `buf[range]`, which begins at the file's offset. `line` is the
+    /// length of the first one, when that is known.
+    fn cut(
+        &mut self,
+        idx: usize,
+        line: Option<u64>,
+        range: Range<usize>,
+        buf: &[u8],
+    ) -> Option<Chunk> {
+        let bytes = &buf[range.clone()];
+        let full_buffer = bytes.len() == self.options.chunk_bytes;
+        let file = self.slots[idx].as_mut()?;
+        let chunk = match (memchr::memrchr(b'\n', bytes), line) {
+            (Some(end), _) => chunk(idx, file, range.start..range.start + end + 1),
+            (None, Some(len)) if full_buffer => {
+                file.partial = len + 1;
+                Chunk { long: Some(len), ..chunk(idx, file, range) }
+            }
+            (None, _) => {
+                file.partial = bytes.len() as u64;
+                if full_buffer {
+                    self.enqueue(idx);
+                    return None;
+                }
+                return self.at_end(idx);
+            }
+        };
+        if chunk.long.is_none() {
+            file.partial = bytes.len() as u64;
+        }
+        file.size = file.size.max(file.seen().0);
+        if !file.has_unseen() {
+            self.at_end::<()>(idx);
+        }
+        Some(chunk)
+    }
+
+    /// Hands out what is behind the last newline of a file that nobody writes to any more.
+    fn last_line(&mut self, idx: usize, range: Range<usize>) -> Option<Chunk> {
+        let file = self.slots[idx].as_mut()?;
+        let is_long = (range.len() as u64) < file.partial;
+        let long = is_long.then_some(file.partial);
+        Some(Chunk { long, unterminated: true, ..chunk(idx, file, range) })
+    }
+
+    /// The hash of the head covers more as the file grows, so that short equal heads tell apart.
+    fn grow_head<D: Files<File = H>>(&mut self, idx: usize, files: &mut D) {
+        let Some(file) = self.slots[idx].as_mut() else { return };
+        let len = usize::from(file.head.len);
+        if identity::HEAD_BYTES <= len || file.size <= len as u64 {
+            return;
+        }
+        // A read that fails here fails again in the next turn, where it is told.
+        if let Ok(head) = identity::head_of(files, &file.handle) {
+            file.head = head;
+            self.news.push(News::Head { file: file.key, head });
+        }
+    }
+
+    /// A rotated generation is read to its end before its successor begins.
+    fn must_wait(&mut self, idx: usize) -> bool {
+        let Some((before, key)) = self.slots[idx].as_ref().and_then(|file| file.behind) else {
+            return false;
+        };
+        let predecessor = self.slots[before].as_ref().filter(|file| file.key == key);
+        let wait = predecessor
+            .is_some_and(|file| file.has_unseen() && !matches!(file.state, State::SetAside { .. }));
+        if !wait && let Some(file) = self.slots[idx].as_mut() {
+            file.behind = None;
+        }
+        wait
+    }
+
+    /// The end of the file was reached: its successor may begin. Always `None`.
+    fn at_end<T>(&mut self, idx: usize) -> Option<T> {
+        let key = self.slots[idx].as_ref()?.key;
+        self.let_successor_go(key);
+        None
+    }
+
+    /// The file begins anew at 0, under a new key; `unread` bytes are known to have gone. Always
+    /// `None`.
+    pub(super) fn new_generation<T>(&mut self, idx: usize, unread: u64, now: Now) -> Option<T> {
+        let new = self.new_key();
+        let file = self.slots[idx].as_mut()?;
+        let old = std::mem::replace(&mut file.key, new);
+        (file.read, file.partial, file.head) = (Mark::default(), 0, Fingerprint::default());
+        (file.grew_at, file.look_at) = (now.mono, now.mono + self.options.look_busy);
+        self.news.push(News::Truncated { old, new, unread });
+        self.let_successor_go(old);
+        self.enqueue(idx);
+        None
+    }
+}
+
+fn chunk<H>(idx: usize, file: &Tracked<H>, range: Range<usize>) -> Chunk {
+    Chunk {
+        slot: Slot(idx),
+        file: file.key,
+        source: file.source,
+        start: file.read,
+        range,
+        long: None,
+        unterminated: false,
+    }
+}
+
+/// Reads from just before the offset, to see that the file is still the one that was read.
+fn fill<D: Files>(
+    files: &mut D,
+    file: &Tracked<D::File>,
+    buf: &mut Vec<u8>,
+    chunk_bytes: usize,
+) -> io::Result<Filled> {
+    let tail = usize::from(file.read.tail.len);
+    buf.resize(identity::TAIL_BYTES + chunk_bytes, 0);
+    let from = file.read.offset.0 - tail as u64;
+    let len = identity::read_full(files, &file.handle, &mut buf[..tail + chunk_bytes], from)?;
+    if !identity::begins_with(&buf[..len], file.read.tail) {
+        return Ok(Filled::Changed);
+    }
+    Ok(Filled::Bytes(tail..len))
+}
+
+/// Looks on for the newline of a line whose beginning was seen, without reading that again.
+fn scan<D: Files>(
+    files: &mut D,
+    file: &mut Tracked<D::File>,
+    buf: &mut Vec<u8>,
+    chunk_bytes: usize,
+) -> io::Result<Scan> {
+    buf.resize(identity::TAIL_BYTES + chunk_bytes, 0);
+    let len = files.read_at(&file.handle, &mut buf[..chunk_bytes], file.seen().0)?;
+    if len == 0 {
+        return Ok(Scan::End);
+    }
+    if let Some(newline) = memchr::memchr(b'\n', &buf[..len]) {
+        return Ok(Scan::Line(file.partial + newline as u64));
+    }
+    file.partial += len as u64;
+    file.size = file.size.max(file.seen().0);
+    Ok(Scan::More)
+}
