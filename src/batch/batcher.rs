@@ -70,6 +70,8 @@ pub struct Batcher {
     entries: usize,
     counts: Counts,
     tickets: Vec<Ticket>,
+    /// Tickets made since [`Batcher::new_tickets`] was last asked.
+    new_tickets: u32,
     opened_at: Duration,
     /// When the last batch that was not full was sealed.
     unfilled_at: Option<Duration>,
@@ -94,6 +96,7 @@ impl Batcher {
             entries: 0,
             counts: Counts::default(),
             tickets: Vec::new(),
+            new_tickets: 0,
             opened_at: Duration::ZERO,
             unfilled_at: None,
             spare: Vec::new(),
@@ -103,13 +106,13 @@ impl Batcher {
     }
 
     /// Looks up the stream of a line by its label values.
-    pub fn find(&mut self, source: SourceId, labels: &[&str], epoch: u32) -> Found {
+    pub fn find(&mut self, source: SourceId, labels: &[&str], epoch: u64) -> Found {
         self.streams.find(source, labels, epoch)
     }
 
     /// Adds a stream that the guard admitted in `epoch`. `None`: the table is full of streams of
     /// the open batch, seal it first.
-    pub fn insert(&mut self, source: SourceId, labels: &[&str], epoch: u32) -> Option<StreamId> {
+    pub fn insert(&mut self, source: SourceId, labels: &[&str], epoch: u64) -> Option<StreamId> {
         self.streams.insert(source, labels, epoch)
     }
 
@@ -293,6 +296,13 @@ impl Batcher {
         // Lines of one stretch come together, so that its ticket is the last one.
         if self.tickets.last().is_none_or(|last| (last.file, last.seq) != (file, seq)) {
             self.tickets.push(Ticket { file, seq });
+            self.new_tickets += 1;
         }
+    }
+
+    /// How many tickets were made since this was last asked: as many batches, open or sealed,
+    /// have lines of the stretch that was read meanwhile.
+    pub fn new_tickets(&mut self) -> u32 {
+        std::mem::take(&mut self.new_tickets)
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Stream {
     /// What Loki gets.
     pub(super) labels: Box<str>,
     /// When the guard last saw it, see [`Streams::find`].
-    epoch: u32,
+    epoch: u64,
     /// The newest time sent in it.
     pub(super) newest: UnixNanos,
     /// The last time that a late line was moved to.
@@ -96,7 +96,7 @@ impl Streams {
     }
 
     /// Looks a stream up by a line's label values.
-    pub(super) fn find(&mut self, source: SourceId, values: &[&str], epoch: u32) -> Found {
+    pub(super) fn find(&mut self, source: SourceId, values: &[&str], epoch: u64) -> Found {
         let id = match self.last {
             Some(id) if self.slots[id.idx()].is(source, values) => Some(id),
             _ => self.lookup(source, values),
@@ -114,7 +114,7 @@ impl Streams {
         &mut self,
         source: SourceId,
         values: &[&str],
-        epoch: u32,
+        epoch: u64,
     ) -> Option<StreamId> {
         if let Some(id) = self.lookup(source, values) {
             self.slots[id.idx()].epoch = epoch;

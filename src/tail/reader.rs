@@ -72,6 +72,10 @@ pub enum News {
     Rotated { file: FileKey },
     /// Its size when it was looked at.
     Size { file: FileKey, size: u64 },
+    /// It cannot be read for the moment; a `Failed` says why.
+    SetAside { file: FileKey },
+    /// It can be read again.
+    Back { file: FileKey, gone: bool },
     /// It was read to its end and closed.
     Closed { file: FileKey },
     /// It could not be opened, looked at or read; it is tried again.
@@ -206,17 +210,19 @@ impl<H> Reader<H> {
     }
 
     /// The lines of `chunk` up to `end` were taken; the rest is read again. `whole` says that all
-    /// of its lines were.
-    pub fn consumed(&mut self, chunk: &Chunk, end: Mark, whole: bool) {
+    /// of its lines were. Returns whether the file has unread data.
+    pub fn consumed(&mut self, chunk: &Chunk, end: Mark, whole: bool) -> bool {
         let idx = chunk.slot.0;
-        let Some(file) = self.slots[idx].as_mut() else { return };
+        let Some(file) = self.slots[idx].as_mut() else { return false };
         let seen = file.seen();
         assert!(end.offset <= seen, "BUG: {:?} was taken, {seen:?} was seen", end.offset);
         file.read = end;
         file.partial = if whole { seen.0 - end.offset.0 } else { 0 };
-        if file.has_unseen() || !whole {
+        let unread = file.has_unseen() || !whole;
+        if unread {
             self.enqueue(idx);
         }
+        unread
     }
 
     fn look<D: Files<File = H>>(&mut self, now: Now, files: &mut D) {
@@ -240,6 +246,7 @@ impl<H> Reader<H> {
         };
         if let State::SetAside { gone, .. } = file.state {
             file.state = if gone { State::Gone } else { State::Following };
+            self.news.push(News::Back { file: file.key, gone });
         }
         let known = std::mem::replace(&mut file.size, stat.size);
         if stat.size != known {
@@ -292,6 +299,7 @@ impl<H> Reader<H> {
         file.look_at = now.mono + retry_pause(tries);
         let (key, news) = (file.key, failed(&file.path, error));
         self.news.push(news);
+        self.news.push(News::SetAside { file: key });
         self.let_successor_go(key);
         None
     }

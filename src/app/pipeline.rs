@@ -1,0 +1,332 @@
+//! From a line to a sealed batch: what the workers for files and for standard input share.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tracing::warn;
+
+use crate::batch::{Base, Batcher, Found, Options, Pushed, Sealed};
+use crate::model::{Counts, Entry, FileKey, Flag, Now, Pool, Reason, SourceId, Stamp, UnixNanos};
+use crate::parse::{Admit, Guard, Line, Parser, Plan, Verdict};
+use crate::telemetry::{Metrics, SourceCounters};
+
+/// Sealed batches that may wait in the worker: beyond them memory is given back by Loki only.
+const OUTBOX_MAX: usize = 4;
+
+/// A source as the pipelines see it, shared by all workers.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name, for messages and the checkpoint.
+    pub name: String,
+    /// Its compiled rules.
+    pub plan: Arc<Plan>,
+    /// Counts the values of its labels.
+    pub guard: Mutex<Guard>,
+    /// The `guard.values_max` it counts by.
+    pub values_max: u32,
+}
+
+impl Source {
+    /// The guard, locked.
+    pub fn guard(&self) -> MutexGuard<'_, Guard> {
+        self.guard.lock().expect("BUG: a thread panicked while it held a guard")
+    }
+}
+
+/// Where a line comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct From {
+    /// Its source.
+    pub source: SourceId,
+    /// The stretch of the file it is part of; `None` on standard input.
+    pub stretch: Option<(FileKey, u64)>,
+    /// The latest line time that may be taken.
+    pub limit: UnixNanos,
+}
+
+/// Why a line was not taken. It comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Its time is this, beyond the limit.
+    Ahead(UnixNanos),
+    /// The memory budget is used up.
+    NoPermit,
+    /// Enough batches wait for Loki.
+    Busy,
+}
+
+/// What the last lines were, to be counted together.
+#[derive(Debug, Default)]
+struct Tally {
+    read: Counts,
+    flagged: [u64; Flag::ALL.len()],
+    dropped: [Counts; Reason::ALL.len()],
+}
+
+/// Parsers and the open batch of one worker.
+#[derive(Debug)]
+pub struct Pipeline {
+    sources: Arc<[Source]>,
+    parsers: Vec<Parser>,
+    counters: Vec<SourceCounters>,
+    /// The guard's window of each source, see `Batcher::find`.
+    epochs: Vec<u64>,
+    batcher: Batcher,
+    outbox: VecDeque<Sealed>,
+    tally: Tally,
+    metrics: Metrics,
+}
+
+impl Pipeline {
+    /// A pipeline without lines. `stamps_follow` as in [`Parser::new`].
+    #[must_use]
+    pub fn new(
+        sources: Arc<[Source]>,
+        stamps_follow: bool,
+        options: Options,
+        pool: Pool,
+        metrics: Metrics,
+    ) -> Self {
+        let base = |source: &Source| Base {
+            labels: source.plan.base_labels().to_vec(),
+            names: source.plan.label_names().to_vec(),
+        };
+        let parser = |source: &Source| Parser::new(Arc::clone(&source.plan), stamps_follow);
+        Self {
+            parsers: sources.iter().map(parser).collect(),
+            counters: sources.iter().map(|source| metrics.source(&source.name)).collect(),
+            epochs: vec![0; sources.len()],
+            batcher: Batcher::new(options, sources.iter().map(base).collect(), pool),
+            sources,
+            outbox: VecDeque::new(),
+            tally: Tally::default(),
+            metrics,
+        }
+    }
+
+    /// Lines of `source` follow: its guard may have moved a label, or begun to count anew.
+    pub fn begin(&mut self, source: SourceId, now: Now) {
+        let idx = usize::from(source.0);
+        let mut guard = self.sources[idx].guard();
+        self.epochs[idx] = guard.epoch(now);
+        self.parsers[idx].set_demoted(guard.flags());
+    }
+
+    /// Takes one line into the open batch, or says why not; then `stamp` is as before.
+    ///
+    /// # Errors
+    /// Why the line has to come again.
+    pub fn line(
+        &mut self,
+        from: From,
+        line: Line<'_>,
+        stamp: &mut Stamp,
+        input: Counts,
+        now: Now,
+    ) -> Result<(), Stop> {
+        let idx = usize::from(from.source.0);
+        let before = *stamp;
+        loop {
+            *stamp = before;
+            let (batcher, outbox, source, epoch) =
+                (&mut self.batcher, &mut self.outbox, &self.sources[idx], self.epochs[idx]);
+            let taken = self.parsers[idx].line(line, stamp, now, |verdict| match verdict {
+                Verdict::Drop(reason) => Taken::Dropped(reason),
+                Verdict::Emit(entry) if from.limit < entry.time => Taken::Not(Stop::Ahead(entry.time)),
+                Verdict::Emit(entry) => {
+                    let place = Place { batcher, outbox, source, epoch };
+                    place.take(from, &entry, input, now)
+                }
+            });
+            match taken {
+                Taken::Dropped(reason) => self.tally.dropped[reason as usize] += input,
+                Taken::Moved => self.tally.flagged[Flag::MovedIntoWindow as usize] += 1,
+                Taken::Yes => {}
+                Taken::Again => {
+                    self.begin(from.source, now);
+                    self.metrics.labels_demoted.inc();
+                    continue;
+                }
+                Taken::Not(stop) => {
+                    *stamp = before;
+                    return Err(stop);
+                }
+            }
+            break;
+        }
+        self.tally.read += input;
+        for flag in self.parsers[idx].flags().iter() {
+            self.tally.flagged[flag as usize] += 1;
+        }
+        if self.batcher.is_full() && self.outbox.is_empty() {
+            self.seal(now);
+        }
+        Ok(())
+    }
+
+    /// The lines of a stretch were taken, as far as they could be: counts them, and returns how
+    /// many batches answer for them.
+    pub fn end(&mut self, source: SourceId) -> u32 {
+        let tally = std::mem::take(&mut self.tally);
+        let counters = &self.counters[usize::from(source.0)];
+        counters.lines_read.inc_by(tally.read.lines);
+        counters.bytes_read.inc_by(tally.read.bytes);
+        let mut in_flight = tally.read;
+        for (reason, counts) in Reason::ALL.into_iter().zip(tally.dropped) {
+            if counts.lines != 0 {
+                self.metrics.dropped(reason, counts);
+                in_flight.lines -= counts.lines;
+                in_flight.bytes -= counts.bytes;
+            }
+        }
+        add_in_flight(&self.metrics, in_flight, 1);
+        for (flag, lines) in Flag::ALL.into_iter().zip(tally.flagged) {
+            if lines != 0 {
+                self.metrics.flagged(flag, lines);
+            }
+        }
+        self.batcher.new_tickets()
+    }
+
+    /// Makes sure that there is memory for a read of `bytes`; seals what is open when there is not.
+    #[must_use]
+    pub fn reserve(&mut self, bytes: u64, now: Now) -> bool {
+        if self.batcher.reserve(bytes) {
+            return true;
+        }
+        // Sealing gives back what compression saves, and sends what only Loki can give back.
+        if self.outbox.len() < OUTBOX_MAX {
+            self.seal(now);
+        }
+        self.batcher.reserve(bytes)
+    }
+
+    /// Gives back what was reserved and not used, and seals the batch when its time has come.
+    pub fn settle_down(&mut self, now: Now) {
+        self.batcher.release_spare();
+        if self.outbox.is_empty() && self.due_at().is_some_and(|due| due <= now.mono) {
+            self.seal(now);
+        }
+    }
+
+    /// Closes the open batch.
+    pub fn seal(&mut self, now: Now) {
+        self.outbox.extend(self.batcher.seal(now));
+    }
+
+    /// When the open batch wants to be sealed.
+    #[must_use]
+    pub fn due_at(&self) -> Option<std::time::Duration> {
+        self.batcher.due_at()
+    }
+
+    /// The next sealed batch. To be called when the stretch it holds lines of was issued.
+    pub fn take_sealed(&mut self) -> Option<Sealed> {
+        self.outbox.pop_front()
+    }
+
+    /// A batch that nobody could take yet.
+    pub fn put_back(&mut self, sealed: Sealed) {
+        self.outbox.push_front(sealed);
+    }
+
+    /// Whether sealed batches wait.
+    #[must_use]
+    pub fn has_sealed(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Whether there is neither an open nor a sealed batch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batcher.entries() == 0 && self.outbox.is_empty()
+    }
+
+    /// How many streams are known.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.batcher.streams()
+    }
+}
+
+/// Adds to (`sign` 1) or takes from (-1) the lines that are neither delivered nor dropped.
+pub(super) fn add_in_flight(metrics: &Metrics, counts: Counts, sign: i64) {
+    let signed = |count: u64| sign * i64::try_from(count).unwrap_or(i64::MAX);
+    metrics.lines_in_flight.inc_by(signed(counts.lines));
+    metrics.bytes_in_flight.inc_by(signed(counts.bytes));
+}
+
+enum Taken {
+    Yes,
+    Moved,
+    Dropped(Reason),
+    /// A label was demoted: the line is to be parsed anew.
+    Again,
+    Not(Stop),
+}
+
+/// Where an entry goes.
+struct Place<'a> {
+    batcher: &'a mut Batcher,
+    outbox: &'a mut VecDeque<Sealed>,
+    source: &'a Source,
+    epoch: u64,
+}
+
+impl Place<'_> {
+    fn take(mut self, from: From, entry: &Entry<'_>, input: Counts, now: Now) -> Taken {
+        let stream = match self.batcher.find(from.source, entry.labels, self.epoch) {
+            Found::Known(stream) => stream,
+            Found::New => {
+                if self.explodes(entry, now) {
+                    return Taken::Again;
+                }
+                let mut make = || self.batcher.insert(from.source, entry.labels, self.epoch);
+                match make() {
+                    Some(stream) => stream,
+                    None => {
+                        // All streams that are remembered are in the open batch.
+                        if let ControlFlow::Break(stop) = self.seal(now) {
+                            return Taken::Not(stop);
+                        }
+                        return self.take(from, entry, input, now);
+                    }
+                }
+            }
+        };
+        match self.batcher.push(stream, entry, from.stretch, input, now) {
+            Pushed::Taken => Taken::Yes,
+            Pushed::Moved => Taken::Moved,
+            Pushed::NoPermit => Taken::Not(Stop::NoPermit),
+            Pushed::Full => match self.seal(now) {
+                ControlFlow::Continue(()) => self.take(from, entry, input, now),
+                ControlFlow::Break(stop) => Taken::Not(stop),
+            },
+        }
+    }
+
+    fn seal(&mut self, now: Now) -> ControlFlow<Stop> {
+        if !self.outbox.is_empty() {
+            return ControlFlow::Break(Stop::Busy);
+        }
+        self.outbox.extend(self.batcher.seal(now));
+        ControlFlow::Continue(())
+    }
+
+    /// Whether the guard took a label away because of this entry.
+    fn explodes(&self, entry: &Entry<'_>, now: Now) -> bool {
+        let Admit::Demote(demotion) = self.source.guard().admit(entry.labels, now) else {
+            return false;
+        };
+        warn!(
+            source = self.source.name,
+            label = demotion.label,
+            values = demotion.count,
+            example = demotion.example,
+            "a label has too many values and becomes structured metadata; list it under \
+             `metadata` in the rules, or raise `guard.values_max`",
+        );
+        true
+    }
+}

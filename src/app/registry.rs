@@ -1,0 +1,309 @@
+//! What is known of every file: read to where, settled to where, and how to know it again.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use serde_json::json;
+
+use crate::checkpoint::SavedFile;
+use crate::ledger::{Ledger, Ticket};
+use crate::model::{FileKey, Fingerprint, Identity, Mark, Now, SourceId, UnixNanos};
+use crate::tail::{News, Resume};
+use crate::telemetry::FileState;
+
+/// A file without a name in the globs is remembered for this long, so that it is known again when
+/// it comes back under another name or after a restart.
+const FORGET_AFTER_NANOS: i64 = 7 * 24 * 3_600_000_000_000;
+
+/// Shared by readers, senders and the checkpoint; locked once or twice a chunk and once a push.
+#[derive(Debug)]
+pub struct Registry {
+    sources: Vec<String>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Files that are open, or closed and not settled.
+    files: HashMap<FileKey, Tracked>,
+    /// Files of an earlier run or closed ones, by device and inode.
+    saved: HashMap<(u64, u64), SavedFile>,
+    /// Something changed since the last snapshot.
+    dirty: bool,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    source: SourceId,
+    path: PathBuf,
+    identity: Identity,
+    head: Fingerprint,
+    size: u64,
+    state: FileState,
+    closed: bool,
+    /// A newer generation of the same inode has taken its place.
+    replaced: bool,
+    ledger: Ledger,
+    /// When the first unsettled stretch was issued.
+    unsettled_since: Option<std::time::Duration>,
+}
+
+/// How far behind the agent is, all files together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the fields say what they are")]
+pub struct Lag {
+    pub following: usize,
+    pub rotated: usize,
+    pub set_aside: usize,
+    pub unread_bytes: u64,
+    pub oldest_unsettled: Option<std::time::Duration>,
+}
+
+impl Registry {
+    /// A registry that knows what an earlier run has saved.
+    #[must_use]
+    pub fn new(sources: Vec<String>, saved: Vec<SavedFile>) -> Self {
+        let key = |file: &SavedFile| (file.identity.device, file.identity.inode);
+        let saved = saved.into_iter().map(|file| (key(&file), file)).collect();
+        Self { sources, inner: Mutex::new(Inner { saved, ..Inner::default() }) }
+    }
+
+    /// Where to go on in a file that was found. After a reboot a device may have another number:
+    /// then inode and path have to agree, and the hashes decide.
+    #[must_use]
+    pub fn resume(&self, inode: (u64, u64), path: &Path) -> Option<Resume> {
+        let inner = self.inner();
+        let by_path = || {
+            let same = |file: &&SavedFile| file.identity.inode == inode.1 && file.path == path;
+            inner.saved.values().find(same)
+        };
+        let saved = inner.saved.get(&inode).or_else(by_path)?;
+        Some(Resume { head: saved.head, mark: saved.mark })
+    }
+
+    /// Notes what happened to files.
+    pub fn note(&self, news: &[News], now: Now) {
+        let mut inner = self.inner();
+        inner.dirty |= !news.is_empty();
+        for news in news {
+            inner.note(news, now, &self.sources);
+        }
+    }
+
+    /// The number that the next stretch of `file` will have.
+    #[must_use]
+    pub fn next_seq(&self, file: FileKey) -> u64 {
+        self.inner().files.get(&file).map_or(0, |file| file.ledger.next_seq())
+    }
+
+    /// A stretch of `file` up to `end` was read, and `tickets` batches hold lines of it.
+    pub fn issue(&self, file: FileKey, end: Mark, tickets: u32, now: Now) {
+        let mut inner = self.inner();
+        inner.dirty = true;
+        let Some(file) = inner.files.get_mut(&file) else { return };
+        file.ledger.issue(end, tickets);
+        file.size = file.size.max(end.offset.0);
+        if file.ledger.is_settled() {
+            file.unsettled_since = None;
+        } else {
+            file.unsettled_since.get_or_insert(now.mono);
+        }
+    }
+
+    /// A batch has its outcome.
+    pub fn settle(&self, tickets: &[Ticket], now: Now) {
+        let mut inner = self.inner();
+        inner.dirty = true;
+        for ticket in tickets {
+            let Some(file) = inner.files.get_mut(&ticket.file) else { continue };
+            if file.ledger.settle(ticket.seq).is_some() {
+                file.unsettled_since = (!file.ledger.is_settled()).then_some(now.mono);
+            }
+            if file.closed && file.ledger.is_settled() {
+                inner.retire(ticket.file, now.wall, &self.sources);
+            }
+        }
+    }
+
+    /// What the checkpoint has to say of files, if it changed since the last call.
+    #[must_use]
+    pub fn snapshot(&self, now: UnixNanos) -> Option<Vec<SavedFile>> {
+        let mut inner = self.inner();
+        if !std::mem::take(&mut inner.dirty) {
+            return None;
+        }
+        inner.saved.retain(|_, file| now.0.saturating_sub(file.seen.0) < FORGET_AFTER_NANOS);
+        let tracked = inner.files.values().filter(|file| !file.replaced);
+        let mut files: Vec<SavedFile> =
+            tracked.map(|file| file.to_save(now, &self.sources)).collect();
+        let open: std::collections::HashSet<(u64, u64)> =
+            files.iter().map(|file| (file.identity.device, file.identity.inode)).collect();
+        files.extend(inner.saved.iter().filter(|(key, _)| !open.contains(key)).map(|(_, file)| file.clone()));
+        Some(files)
+    }
+
+    /// The next snapshot is wanted, whatever happened to the last one.
+    pub fn set_dirty(&self) {
+        self.inner().dirty = true;
+    }
+
+    /// How far behind the agent is.
+    #[must_use]
+    pub fn lag(&self, now: Now) -> Lag {
+        let inner = self.inner();
+        let mut lag = Lag::default();
+        for file in inner.files.values().filter(|file| !file.closed && !file.replaced) {
+            match file.state {
+                FileState::Following => lag.following += 1,
+                FileState::Rotated => lag.rotated += 1,
+                FileState::SetAside => lag.set_aside += 1,
+            }
+            lag.unread_bytes += file.size.saturating_sub(file.ledger.read_to().offset.0);
+        }
+        let since = inner.files.values().filter_map(|file| file.unsettled_since).min();
+        lag.oldest_unsettled = since.map(|since| now.mono.saturating_sub(since));
+        lag
+    }
+
+    /// Every file as JSON, for `/files`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let inner = self.inner();
+        let mut files: Vec<_> = inner.files.iter().collect();
+        files.sort_by(|a, b| (&a.1.path, a.0).cmp(&(&b.1.path, b.0)));
+        files.into_iter().map(|(_, file)| file.to_json(&self.sources)).collect()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("BUG: a thread panicked while it held the registry")
+    }
+}
+
+impl Inner {
+    fn note(&mut self, news: &News, now: Now, sources: &[String]) {
+        match news {
+            News::Opened { file, source, path, identity, start, size, resumed: _ } => {
+                let tracked = Tracked {
+                    source: *source,
+                    path: path.clone(),
+                    identity: *identity,
+                    head: Fingerprint::default(),
+                    size: *size,
+                    state: FileState::Following,
+                    closed: false,
+                    replaced: false,
+                    ledger: Ledger::new(*start),
+                    unsettled_since: None,
+                };
+                // An entry for the same inode under another device number is this file's.
+                self.saved.retain(|_, saved| {
+                    (saved.identity.inode, &saved.path) != (identity.inode, path)
+                });
+                self.saved.remove(&(identity.device, identity.inode));
+                self.files.insert(*file, tracked);
+            }
+            News::Truncated { old, new, unread: _ } => self.replace(*old, *new),
+            News::Closed { file } => {
+                let Some(tracked) = self.files.get_mut(file) else { return };
+                tracked.closed = true;
+                if tracked.ledger.is_settled() {
+                    self.retire(*file, now.wall, sources);
+                }
+            }
+            other => self.update(other),
+        }
+    }
+
+    fn update(&mut self, news: &News) {
+        let (News::Head { file, .. }
+        | News::Renamed { file, .. }
+        | News::Rotated { file }
+        | News::Size { file, .. }
+        | News::SetAside { file }
+        | News::Back { file, .. }) = news
+        else {
+            return;
+        };
+        let Some(tracked) = self.files.get_mut(file) else { return };
+        match news {
+            News::Head { head, .. } => tracked.head = *head,
+            News::Renamed { path, .. } => {
+                tracked.path.clone_from(path);
+                tracked.state = FileState::Following;
+            }
+            News::Rotated { .. } => tracked.state = FileState::Rotated,
+            News::Size { size, .. } => tracked.size = *size,
+            News::SetAside { .. } => tracked.state = FileState::SetAside,
+            News::Back { gone, .. } => {
+                tracked.state = if *gone { FileState::Rotated } else { FileState::Following };
+            }
+            _ => {}
+        }
+    }
+
+    /// The inode has a new generation; the old one's batches still come back.
+    fn replace(&mut self, old: FileKey, new: FileKey) {
+        let Some(tracked) = self.files.get_mut(&old) else { return };
+        (tracked.closed, tracked.replaced) = (true, true);
+        let successor = Tracked {
+            source: tracked.source,
+            path: tracked.path.clone(),
+            identity: tracked.identity,
+            head: Fingerprint::default(),
+            size: 0,
+            state: tracked.state,
+            closed: false,
+            replaced: false,
+            ledger: Ledger::new(Mark::default()),
+            unsettled_since: None,
+        };
+        let settled = tracked.ledger.is_settled();
+        self.files.insert(new, successor);
+        if settled {
+            self.files.remove(&old);
+        }
+    }
+
+    /// A closed file is settled: only its place is remembered.
+    fn retire(&mut self, file: FileKey, now: UnixNanos, sources: &[String]) {
+        let Some(file) = self.files.remove(&file) else { return };
+        if !file.replaced {
+            let key = (file.identity.device, file.identity.inode);
+            self.saved.insert(key, file.to_save(now, sources));
+        }
+    }
+}
+
+impl Tracked {
+    fn to_save(&self, now: UnixNanos, sources: &[String]) -> SavedFile {
+        SavedFile {
+            path: self.path.clone(),
+            source: sources[usize::from(self.source.0)].clone(),
+            identity: self.identity,
+            head: self.head,
+            mark: self.ledger.watermark(),
+            seen: now,
+            rotated: self.state == FileState::Rotated,
+        }
+    }
+
+    fn to_json(&self, sources: &[String]) -> serde_json::Value {
+        let (read, settled) = (self.ledger.read_to().offset.0, self.ledger.watermark().offset.0);
+        json!({
+            "path": self.path.to_string_lossy(),
+            "source": sources[usize::from(self.source.0)],
+            "device": self.identity.device,
+            "inode": self.identity.inode,
+            "birth": self.identity.birth.map(|birth| birth.to_string()),
+            "head": format!("{:016x}/{}", self.head.hash, self.head.len),
+            "state": self.state.name(),
+            "closed": self.closed,
+            "size": self.size,
+            "read": read,
+            "settled": settled,
+            "lag_bytes": self.size.saturating_sub(read),
+            "unsettled_bytes": read - settled,
+        })
+    }
+}

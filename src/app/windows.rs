@@ -1,0 +1,81 @@
+//! Keeps the files of a source in step, in line time.
+//!
+//! Loki refuses what is more than an hour behind the newest line of its stream, and the files of
+//! a source share streams. So no file is read more than [`LEAD_MAX`] ahead of the slowest one
+//! that has unread data; the slowest may always be read.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::model::{FileKey, LEAD_MAX, SourceId, UnixNanos};
+
+/// Where the files of all sources are, shared by the readers and asked once a chunk.
+#[derive(Debug)]
+pub struct Windows(Vec<Mutex<Window>>);
+
+#[derive(Debug, Default)]
+struct Window {
+    /// Files with unread data, the slowest first.
+    unread: BTreeSet<(UnixNanos, FileKey)>,
+    /// The time each of them is at.
+    times: HashMap<FileKey, UnixNanos>,
+}
+
+impl Windows {
+    /// Windows for so many sources.
+    #[must_use]
+    pub fn new(sources: usize) -> Self {
+        Self((0..sources).map(|_| Mutex::default()).collect())
+    }
+
+    /// The latest line time that `file` may be read to.
+    #[must_use]
+    pub fn limit(&self, source: SourceId, file: FileKey) -> UnixNanos {
+        let window = self.window(source);
+        let slowest = window.unread.iter().find(|(_, other)| *other != file);
+        slowest.map_or(UnixNanos(i64::MAX), |(time, _)| time.plus(LEAD_MAX))
+    }
+
+    /// `file` has unread data, and its next line is not before `time`; `None` when not a line of
+    /// it was looked at.
+    pub fn at(&self, source: SourceId, file: FileKey, time: Option<UnixNanos>) {
+        let time = time.unwrap_or(UnixNanos(i64::MIN));
+        let mut window = self.window(source);
+        if let Some(before) = window.times.insert(file, time) {
+            window.unread.remove(&(before, file));
+        }
+        window.unread.insert((time, file));
+    }
+
+    /// `file` has no unread data, or cannot be read: nobody waits for it.
+    pub fn done(&self, source: SourceId, file: FileKey) {
+        let mut window = self.window(source);
+        if let Some(before) = window.times.remove(&file) {
+            window.unread.remove(&(before, file));
+        }
+    }
+
+    fn window(&self, source: SourceId) -> MutexGuard<'_, Window> {
+        let window = &self.0[usize::from(source.0)];
+        window.lock().expect("BUG: a thread panicked while it held a window")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_leads_by_more_than_half_an_hour() {
+        let windows = Windows::new(1);
+        let (source, a, b) = (SourceId(0), FileKey(1), FileKey(2));
+        assert_eq!(windows.limit(source, a), UnixNanos(i64::MAX));
+        windows.at(source, a, None);
+        assert_eq!(windows.limit(source, a), UnixNanos(i64::MAX), "the slowest may always go on");
+        assert!(windows.limit(source, b) < UnixNanos(0), "until the other one's time is known");
+        windows.at(source, a, Some(UnixNanos(100)));
+        assert_eq!(windows.limit(source, b), UnixNanos(100).plus(LEAD_MAX));
+        windows.done(source, a);
+        assert_eq!(windows.limit(source, b), UnixNanos(i64::MAX));
+    }
+}
