@@ -1,7 +1,34 @@
 //! Turns the bytes of one line into an entry for Loki.
 //!
 //! May touch: its arguments. Must not: do I/O, read a clock, use async, fail.
+//! Start at [`Parser::line`]; the steps are in the order of the `mod` lines.
 
 mod options;
+mod plan;
 
+mod parser;
+
+mod text;
+mod wrapper;
+
+mod escape;
+mod fields;
+mod json;
+mod logfmt;
+
+mod stamp;
+mod timestamp;
+
+mod flags;
+mod values;
+
+mod guard;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::flags::Flags;
+pub use self::guard::{Admit, Demotion, Guard};
 pub use self::options::{Field, Format, Options, Path, Rule, TimeFormat};
+pub use self::parser::{Line, ORIGINAL_TIMESTAMP, Parser, TRUNCATED_FROM, Verdict};
+pub use self::plan::{Plan, Warning};

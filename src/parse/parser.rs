@@ -1,0 +1,297 @@
+//! One line in, one entry out.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::fields::{Picked, Place, Span};
+use super::flags::Flags;
+use super::options::Format;
+use super::plan::Plan;
+use super::stamp::{self, LineTime, Missing};
+use super::text;
+use super::timestamp;
+use super::values::{self, Buffers, Matcher};
+use super::wrapper::{Inner, Unwrapper};
+use super::{json, logfmt};
+use crate::model::{
+    Entry, Flag, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, Now, Pair, Reason, Stamp, UnixNanos,
+};
+
+/// The metadata name of a cut line's full length in bytes.
+pub const TRUNCATED_FROM: &str = "truncated_from";
+
+/// The metadata name of the stamp of a line whose time had to be moved (RFC 3339).
+pub const ORIGINAL_TIMESTAMP: &str = "original_timestamp";
+
+/// Room that is kept for [`TRUNCATED_FROM`] and [`ORIGINAL_TIMESTAMP`], the latter a second time
+/// because batch may add it as well.
+const RESERVED_PAIRS: usize = 3;
+const RESERVED_BYTES: usize = 256;
+
+/// A line as tail gives it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Line<'a> {
+    /// Its bytes, without the newline.
+    pub bytes: &'a [u8],
+    /// Its full length in bytes, when `bytes` is only its beginning.
+    pub truncated_from: Option<u64>,
+}
+
+/// What becomes of a line.
+#[derive(Debug, Clone, Copy)]
+pub enum Verdict<'a> {
+    /// It goes to Loki.
+    Emit(Entry<'a>),
+    /// It does not.
+    Drop(Reason),
+}
+
+/// Reads the lines of one source, on one thread: no locks, and after the first lines no
+/// allocation, except for values that have to be cleaned.
+#[derive(Debug)]
+pub struct Parser {
+    plan: Arc<Plan>,
+    missing: Missing,
+    demoted: Vec<bool>,
+    flags: Flags,
+    matchers: Vec<Matcher>,
+
+    // Scratch, meaningless between lines.
+    lossy: String,
+    unwrapper: Unwrapper,
+    picked: Picked,
+    values: Values,
+    labels: Vec<&'static str>,
+    metadata: Vec<Pair<'static>>,
+}
+
+impl Parser {
+    /// A parser for one source. `stamps_follow`: a line without a usable stamp takes that of the
+    /// line before, as in files; on standard input it takes the read time.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, stamps_follow: bool) -> Self {
+        Self {
+            missing: if stamps_follow { Missing::Follows } else { Missing::ReadTime },
+            demoted: vec![false; plan.label_names().len()],
+            flags: Flags::default(),
+            matchers: Matcher::all(&plan),
+            lossy: String::new(),
+            unwrapper: Unwrapper::new(),
+            picked: Picked::default(),
+            values: Values::default(),
+            labels: Vec::new(),
+            metadata: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Reads one line and gives the verdict to `then`, whose result is returned. `stamp` belongs to
+    /// the line's file. The same plan, line, `stamp` and `now` always give the same verdict.
+    pub fn line<R>(
+        &mut self,
+        line: Line<'_>,
+        stamp: &mut Stamp,
+        now: Now,
+        then: impl FnOnce(Verdict<'_>) -> R,
+    ) -> R {
+        let plan = &*self.plan;
+        let flags = &mut self.flags;
+        *flags = Flags::default();
+        let whole = text::read(line, plan.line_bytes, &mut self.lossy, flags);
+        let inner = self.unwrapper.unwrap(whole.text, plan.format);
+        pick(plan, &inner, &mut self.picked, flags);
+
+        let raw = raw_stamp(plan, &inner, &self.picked, flags);
+        let LineTime { time, moved_from } = stamp::advance(stamp, raw, self.missing, now);
+        if moved_from.is_some() {
+            flags.set(Flag::MovedIntoWindow);
+        }
+        if time < now.wall.minus(plan.age) {
+            return then(Verdict::Drop(Reason::TooOld));
+        }
+
+        self.values.collect(
+            plan,
+            inner.text,
+            &self.picked,
+            &self.demoted,
+            &mut self.matchers,
+            flags,
+        );
+        let truncated_from =
+            whole.truncated_from.map(|len| self.values.write(format_args!("{len}")));
+        let original = moved_from.map(|raw| self.values.write(format_args!("{raw}")));
+
+        let cleaned = &*self.values.cleaned;
+        let buffers =
+            Buffers { text: inner.text, picked: &self.picked, cleaned, words: &plan.words };
+        let mut labels: Vec<&str> = std::mem::take(&mut self.labels);
+        let spans = self.values.labels.iter();
+        labels.extend(spans.map(|span| span.map_or("", |span| buffers.get(span))));
+        let mut metadata: Vec<Pair<'_>> = std::mem::take(&mut self.metadata);
+        let spans = self.values.metadata.iter();
+        metadata.extend(spans.map(|&(output, span)| Pair {
+            name: &plan.outputs[output].name,
+            value: buffers.get(span),
+        }));
+        let extra = [(TRUNCATED_FROM, truncated_from), (ORIGINAL_TIMESTAMP, original)];
+        let extra = extra.into_iter().filter_map(|(name, span)| Some((name, span?)));
+        metadata.extend(extra.map(|(name, span)| Pair { name, value: buffers.get(span) }));
+
+        let entry = Entry { time, line: inner.text, labels: &labels, metadata: &metadata };
+        let result = then(Verdict::Emit(entry));
+        self.labels = recycle(labels);
+        self.metadata = recycle(metadata);
+        result
+    }
+
+    /// What was noticed about the last line.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    /// Says which labels are to be metadata from the next line on, by position in
+    /// [`Plan::label_names`]; their place in `Entry::labels` stays, empty.
+    pub fn set_demoted(&mut self, demoted: &[bool]) {
+        self.demoted.copy_from_slice(demoted);
+    }
+}
+
+fn pick(plan: &Plan, inner: &Inner<'_>, picked: &mut Picked, flags: &mut Flags) {
+    if inner.unfit {
+        flags.set(Flag::NotInFormat);
+        return picked.clear(plan.wanted.slots());
+    }
+    match plan.format {
+        Format::Text => picked.clear(plan.wanted.slots()),
+        Format::Logfmt => {
+            if !logfmt::pick(inner.text, &plan.wanted, picked) {
+                flags.set(Flag::NotInFormat);
+            }
+        }
+        Format::Auto | Format::Cri | Format::Docker if !json::looks_like_object(inner.text) => {
+            picked.clear(plan.wanted.slots());
+        }
+        Format::Json | Format::Auto | Format::Cri | Format::Docker => {
+            if !json::pick(inner.text, &plan.wanted, picked) {
+                flags.set(Flag::NotJson);
+            }
+        }
+    }
+}
+
+/// The stamp of the line: the first of the rules' fields that can be read, else the wrapper's.
+fn raw_stamp(
+    plan: &Plan,
+    inner: &Inner<'_>,
+    picked: &Picked,
+    flags: &mut Flags,
+) -> Option<UnixNanos> {
+    let reading = plan.times.iter().find_map(|time| {
+        let text = picked.scalar(time.slot, inner.text)?;
+        timestamp::read(text, &time.formats)
+    });
+    let Some(reading) = reading.or(inner.time) else {
+        flags.set(Flag::NoTimestamp);
+        return None;
+    };
+    if reading.clamped {
+        flags.set(Flag::TimestampClamped);
+    }
+    Some(reading.time)
+}
+
+/// The values of one line, as places in the buffers.
+#[derive(Debug, Default)]
+struct Values {
+    /// By position in `Plan::label_names`; `None` is absent.
+    labels: Vec<Option<Span>>,
+    /// The index of the output, and its value.
+    metadata: Vec<(usize, Span)>,
+    metadata_bytes: usize,
+    cleaned: String,
+}
+
+impl Values {
+    fn collect(
+        &mut self,
+        plan: &Plan,
+        text: &str,
+        picked: &Picked,
+        demoted: &[bool],
+        matchers: &mut [Matcher],
+        flags: &mut Flags,
+    ) {
+        self.labels.clear();
+        self.metadata.clear();
+        self.metadata_bytes = 0;
+        self.cleaned.clear();
+        let buffers = Buffers { text, picked, cleaned: "", words: &plan.words };
+        for (idx, output) in plan.outputs.iter().enumerate() {
+            let label = demoted.get(idx);
+            let Some(span) = values::value(output, label.is_none(), &buffers, matchers) else {
+                if label.is_some() {
+                    self.labels.push(None);
+                }
+                continue;
+            };
+            let value = buffers.get(span);
+            if label == Some(&false) {
+                let cleaned = values::clean_label(value);
+                if let Cow::Owned(_) = cleaned {
+                    flags.set(Flag::LabelCleaned);
+                }
+                let span = self.keep(span, cleaned);
+                self.labels.push(Some(span));
+                continue;
+            }
+            if label.is_some() {
+                self.labels.push(None);
+            }
+            self.add_metadata(idx, output.name.len(), span, value, flags);
+        }
+    }
+
+    fn add_metadata(
+        &mut self,
+        output: usize,
+        name_len: usize,
+        span: Span,
+        value: &str,
+        flags: &mut Flags,
+    ) {
+        let bytes = self.metadata_bytes + name_len + value.len();
+        if METADATA_PAIRS_MAX - RESERVED_PAIRS == self.metadata.len()
+            || METADATA_BYTES_MAX - RESERVED_BYTES < bytes
+        {
+            flags.set(Flag::MetadataCut);
+            return;
+        }
+        self.metadata_bytes = bytes;
+        let span = self.keep(span, values::clean(value));
+        self.metadata.push((output, span));
+    }
+
+    /// The span of `value`, which lies at `span` unless it was changed.
+    fn keep(&mut self, span: Span, value: Cow<'_, str>) -> Span {
+        match value {
+            Cow::Borrowed(_) => span,
+            Cow::Owned(changed) => self.write(format_args!("{changed}")),
+        }
+    }
+
+    fn write(&mut self, text: std::fmt::Arguments<'_>) -> Span {
+        let start = self.cleaned.len();
+        self.cleaned.write_fmt(text).expect("BUG: a String takes all that is written to it");
+        Span::new(Place::Cleaned, start..self.cleaned.len())
+    }
+}
+
+/// The same memory for another lifetime: collecting an emptied vector into one of the same layout
+/// allocates nothing.
+fn recycle<T, U>(mut vec: Vec<T>) -> Vec<U> {
+    vec.clear();
+    vec.into_iter().map(|_| unreachable!("BUG: the vector was emptied")).collect()
+}

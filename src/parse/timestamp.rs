@@ -1,0 +1,195 @@
+//! Reads the time that a service wrote into its line.
+//!
+//! RFC 3339 and what is really written near it: `t` or a space for `T`, a comma for the point, any
+//! number of digits behind it (beyond nanoseconds they are cut), `+0000` and `+00` for `+00:00`, a
+//! space before the zone, `z` or `UTC` for `Z`, no zone (taken as UTC). A leap second `:60` is the
+//! first second of the next minute, as POSIX time counts it.
+//!
+//! Unix times: decimals without exponent, as JSON numbers or as text. Where no format is given
+//! the unit is told by the size: below 1e11 seconds, below 1e14 milliseconds, below 1e17
+//! microseconds, else nanoseconds; that puts every unit between 1973-03-03 and 5138. What
+//! is below 1e8 or negative is then no time (`"time": 0.25` is a duration).
+
+use super::options::TimeFormat;
+use crate::model::UnixNanos;
+
+/// A time that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) time: UnixNanos,
+    /// It was outside 1970..2262 and is now the nearer end of that.
+    pub(super) clamped: bool,
+}
+
+/// Reads `text` in the first of `formats` that fits; no formats are all of them.
+pub(super) fn read(text: &str, formats: &[TimeFormat]) -> Option<Reading> {
+    if formats.is_empty() {
+        return rfc3339(text.as_bytes()).or_else(|| guess(text));
+    }
+    formats.iter().find_map(|format| match format {
+        TimeFormat::Rfc3339 => rfc3339(text.as_bytes()),
+        TimeFormat::Unix => Some(decimal(text)?.times(SECOND)),
+        TimeFormat::UnixMs => Some(decimal(text)?.times(MILLISECOND)),
+        TimeFormat::UnixUs => Some(decimal(text)?.times(MICROSECOND)),
+        TimeFormat::UnixNs => Some(decimal(text)?.times(NANOSECOND)),
+    })
+}
+
+const SECOND: i64 = 1_000_000_000;
+const MILLISECOND: i64 = 1_000_000;
+const MICROSECOND: i64 = 1_000;
+const NANOSECOND: i64 = 1;
+
+/// Least number that is taken for a time when no format is given.
+const GUESS_MIN: u64 = 100_000_000;
+const SECONDS_MAX: u64 = 100_000_000_000;
+const MILLISECONDS_MAX: u64 = SECONDS_MAX * 1_000;
+const MICROSECONDS_MAX: u64 = MILLISECONDS_MAX * 1_000;
+
+fn guess(text: &str) -> Option<Reading> {
+    let decimal = decimal(text)?;
+    if decimal.negative || decimal.whole < GUESS_MIN {
+        return None;
+    }
+    Some(decimal.times(match decimal.whole {
+        ..SECONDS_MAX => SECOND,
+        SECONDS_MAX..MILLISECONDS_MAX => MILLISECOND,
+        MILLISECONDS_MAX..MICROSECONDS_MAX => MICROSECOND,
+        _ => NANOSECOND,
+    }))
+}
+
+/// A decimal without exponent.
+#[derive(Clone, Copy)]
+struct Decimal {
+    negative: bool,
+    whole: u64,
+    /// The part behind the point, in billionths.
+    billionths: i64,
+}
+
+impl Decimal {
+    fn times(self, unit: i64) -> Reading {
+        if self.negative && (self.whole, self.billionths) != (0, 0) {
+            return Reading { time: UnixNanos(0), clamped: true };
+        }
+        let fraction = self.billionths / (SECOND / unit);
+        clamp(i64::try_from(self.whole).ok().and_then(|whole| whole.checked_mul(unit)), fraction)
+    }
+}
+
+fn decimal(text: &str) -> Option<Decimal> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let (whole, fraction) = match digits.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (digits, None),
+    };
+    if !whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let billionths = match fraction.map(|fraction| billionths(fraction.as_bytes())) {
+        Some((billionths, [])) => billionths?,
+        Some(_) => return None,
+        None => 0,
+    };
+    Some(Decimal { negative, whole: whole.parse().ok()?, billionths })
+}
+
+/// Reads digits to their end; those behind the ninth are passed over. `None` without a digit.
+fn billionths(bytes: &[u8]) -> (Option<i64>, &[u8]) {
+    let len = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len());
+    let (digits, rest) = bytes.split_at(len);
+    let mut value = 0;
+    for idx in 0..9 {
+        value = value * 10 + digits.get(idx).map_or(0, |digit| i64::from(digit - b'0'));
+    }
+    ((len > 0).then_some(value), rest)
+}
+
+fn rfc3339(bytes: &[u8]) -> Option<Reading> {
+    let (head, rest) = bytes.split_first_chunk::<19>()?;
+    let layout = [head[4], head[7], head[13], head[16]];
+    if layout != *b"--::" || !matches!(head[10], b'T' | b't' | b' ') {
+        return None;
+    }
+    let year = two(head, 0)? * 100 + two(head, 2)?;
+    let (month, day) = (two(head, 5)?, two(head, 8)?);
+    let (hour, minute, second) = (two(head, 11)?, two(head, 14)?, two(head, 17)?);
+    if !(1..=12).contains(&month) || day < 1 || days_in(month, year) < day {
+        return None;
+    }
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let (nanos, rest) = match rest {
+        [b'.' | b',', digits @ ..] => {
+            let (nanos, rest) = billionths(digits);
+            (nanos?, rest)
+        }
+        _ => (0, rest),
+    };
+    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    let seconds = seconds - offset(rest)?;
+    if seconds < 0 {
+        return Some(Reading { time: UnixNanos(0), clamped: true });
+    }
+    Some(clamp(seconds.checked_mul(SECOND), nanos))
+}
+
+/// `nanos` + `fraction`; `None` is beyond what fits.
+fn clamp(nanos: Option<i64>, fraction: i64) -> Reading {
+    match nanos.and_then(|nanos| nanos.checked_add(fraction)) {
+        Some(nanos) => Reading { time: UnixNanos(nanos), clamped: false },
+        None => Reading { time: UnixNanos(i64::MAX), clamped: true },
+    }
+}
+
+/// The zone's offset in seconds.
+fn offset(bytes: &[u8]) -> Option<i64> {
+    let bytes = match bytes {
+        [b' ', zone @ ..] if !zone.is_empty() => zone,
+        _ => bytes,
+    };
+    let (sign, digits) = match bytes {
+        [] | b"Z" | b"z" | b"UTC" => return Some(0),
+        [b'+', digits @ ..] => (1, digits),
+        [b'-', digits @ ..] => (-1, digits),
+        _ => return None,
+    };
+    let (hours, minutes) = match *digits {
+        [a, b] => ([a, b], *b"00"),
+        [a, b, c, d] | [a, b, b':', c, d] => ([a, b], [c, d]),
+        _ => return None,
+    };
+    let (hours, minutes) = (two(&hours, 0)?, two(&minutes, 0)?);
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
+}
+
+#[inline]
+fn two<const N: usize>(bytes: &[u8; N], at: usize) -> Option<i64> {
+    let (tens, ones) = (bytes[at].wrapping_sub(b'0'), bytes[at + 1].wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones))
+}
+
+fn days_in(month: i64, year: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 in the proleptic Gregorian calendar, for years from 0 (Hinnant's
+/// `days_from_civil`, <https://howardhinnant.github.io/date_algorithms.html>).
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let shifted = year - i64::from(month <= 2);
+    let era = shifted.div_euclid(400);
+    let year_of_era = shifted.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}

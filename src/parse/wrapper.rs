@@ -1,0 +1,92 @@
+//! Takes a line out of what a container runtime wrapped it in.
+
+use super::fields::{Picked, Wanted};
+use super::json;
+use super::options::{Format, Path, TimeFormat};
+use super::timestamp::{self, Reading};
+
+/// The line of the service.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inner<'a> {
+    pub(super) text: &'a str,
+    /// When the runtime read it; `None` when it was not wrapped.
+    pub(super) time: Option<Reading>,
+    /// The format demands a wrapper, and there is none.
+    pub(super) unfit: bool,
+}
+
+/// The scratch for docker's wrapper.
+#[derive(Debug)]
+pub(super) struct Unwrapper {
+    wanted: Wanted,
+    picked: Picked,
+}
+
+const LOG: usize = 0;
+const STREAM: usize = 1;
+const TIME: usize = 2;
+
+impl Unwrapper {
+    pub(super) fn new() -> Self {
+        let mut wanted = Wanted::new();
+        for (slot, name) in [(LOG, "log"), (STREAM, "stream"), (TIME, "time")] {
+            let got = wanted.slot(&Path(vec![name.to_owned()]));
+            assert_eq!(got, slot, "BUG: slots are given in order");
+        }
+        Self { wanted, picked: Picked::default() }
+    }
+
+    /// The service's line in `text`. A partial CRI line is a line of its own for now.
+    pub(super) fn unwrap<'a>(&'a mut self, text: &'a str, format: Format) -> Inner<'a> {
+        let bare = Inner { text, time: None, unfit: false };
+        let unfit = Inner { unfit: true, ..bare };
+        match format {
+            Format::Json | Format::Logfmt | Format::Text => bare,
+            Format::Cri => cri(text).unwrap_or(unfit),
+            Format::Docker => self.docker(text).unwrap_or(unfit),
+            Format::Auto if text.starts_with("{\"log\":\"") => self.docker(text).unwrap_or(bare),
+            Format::Auto => cri(text).unwrap_or(bare),
+        }
+    }
+
+    /// `{"log":"…\n","stream":"stdout","time":"…"}`, in any order.
+    fn docker<'a>(&'a mut self, text: &'a str) -> Option<Inner<'a>> {
+        if !json::pick(text, &self.wanted, &mut self.picked) {
+            return None;
+        }
+        self.picked.scalar(STREAM, text)?;
+        let time = wrapper_time(self.picked.scalar(TIME, text)?)?;
+        let log = self.picked.scalar(LOG, text)?;
+        // Docker keeps the newline in the value, and with a terminal the CR before it.
+        let log = log.strip_suffix('\n').unwrap_or(log);
+        let log = log.strip_suffix('\r').unwrap_or(log);
+        Some(Inner { text: log, time: Some(time), unfit: false })
+    }
+}
+
+/// `2026-11-22T10:20:05.123456789Z stdout F …`: time, stream, `P`artial or `F`ull with more tags
+/// behind colons, the line.
+fn cri(text: &str) -> Option<Inner<'_>> {
+    if !text.starts_with(|char: char| char.is_ascii_digit()) {
+        return None;
+    }
+    let (time, rest) = text.split_once(' ')?;
+    let time = wrapper_time(time)?;
+    let rest = rest.strip_prefix("stdout ").or_else(|| rest.strip_prefix("stderr "))?;
+    // A runtime that writes an empty line may leave out the last space.
+    let (tags, inner) = rest.split_once(' ').unwrap_or((rest, ""));
+    if !matches!(tags.as_bytes(), [b'P' | b'F'] | [b'P' | b'F', b':', ..]) {
+        return None;
+    }
+    Some(Inner { text: inner, time: Some(time), unfit: false })
+}
+
+/// Runtimes write RFC 3339 with `T` and a zone, nothing near it.
+fn wrapper_time(text: &str) -> Option<Reading> {
+    let zoned =
+        text.ends_with('Z') || matches!(text.as_bytes(), [.., b'+' | b'-', _, _, b':', _, _]);
+    if !zoned || text.as_bytes().get(10) != Some(&b'T') {
+        return None;
+    }
+    timestamp::read(text, &[TimeFormat::Rfc3339])
+}
