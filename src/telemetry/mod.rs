@@ -1,3 +1,13 @@
 //! Metric definitions, log set-up, throttled warnings.
 //!
 //! May touch: atomics, standard error. Must not: be read by other rooms to decide anything.
+
+mod labels;
+mod log;
+mod metrics;
+mod throttle;
+
+pub use self::labels::{FileState, Flag, Label, Reason, Source, State, Status, Why};
+pub use self::log::{Format, LevelFilter, LogError, init as init_log};
+pub use self::metrics::{CONTENT_TYPE, Families, Kind, Metric, Metrics, NAMES, SourceCounters};
+pub use self::throttle::Throttle;
