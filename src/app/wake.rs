@@ -24,6 +24,10 @@ pub enum Told {
     Gone((u64, u64)),
     /// A file may have grown.
     Data(PathBuf),
+    /// The pump has read these from standard input.
+    Input(Vec<u8>),
+    /// The pump has met the end of standard input.
+    EndOfInput,
     /// Finish the turn, seal what is open, hand it over and end.
     Stop,
 }

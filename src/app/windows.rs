@@ -47,11 +47,18 @@ impl Windows {
         window.unread.insert((time, file));
     }
 
-    /// `file` has no unread data, or cannot be read: nobody waits for it.
+    /// `file` has no unread data: nobody waits for it.
     pub fn done(&self, source: SourceId, file: FileKey) {
         let mut window = self.window(source);
         if let Some(before) = window.times.remove(&file) {
             window.unread.remove(&(before, file));
+        }
+    }
+
+    /// `file` is closed, or cannot be read.
+    pub fn forget(&self, file: FileKey) {
+        for source in 0..self.0.len() {
+            self.done(SourceId(u16::try_from(source).expect("BUG: sources are numbered")), file);
         }
     }
 

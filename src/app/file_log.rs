@@ -1,0 +1,85 @@
+//! What the log and the metrics say about files.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::model::Now;
+use crate::tail::News;
+use crate::telemetry::{Metrics, Throttle};
+
+/// A file that keeps failing is told about this often.
+const FAILURE_EVERY: Duration = Duration::from_secs(60);
+
+/// Says and counts what happened to files.
+#[derive(Debug)]
+pub struct FileLog {
+    metrics: Metrics,
+    failures: Throttle<PathBuf>,
+}
+
+impl FileLog {
+    /// A log that counts into `metrics`.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics, failures: Throttle::new(FAILURE_EVERY) }
+    }
+
+    /// Notes one thing.
+    pub fn note(&mut self, news: &News, now: Now) {
+        match news {
+            News::Opened { path, start, size, resumed, .. } => info!(
+                path = %path.display(),
+                offset = start.offset.0,
+                size,
+                resumed,
+                "reading file",
+            ),
+            News::NotResumed { path, saved } => warn!(
+                path = %path.display(),
+                saved = saved.0,
+                "the file is not the one that was read before, or was truncated; reading it from \
+                 the beginning",
+            ),
+            News::Truncated { unread, .. } => {
+                self.metrics.truncations.inc();
+                self.metrics.skipped("truncated", *unread);
+                warn!(
+                    unread,
+                    "a file was truncated and is read from its beginning; bytes that were not \
+                     read before are lost: if this repeats, rotate by renaming",
+                );
+            }
+            News::Rotated { .. } => {
+                self.metrics.rotations.inc();
+            }
+            News::Renamed { path, .. } => info!(path = %path.display(), "file was renamed"),
+            News::Closed { file } => debug!(file = file.0, "file was read to its end and closed"),
+            News::Failed { path, error, kind } => self.failed(path, error, *kind, now),
+            News::Refused { path } => {
+                self.metrics.file_unreadable("not_a_file");
+                warn!(path = %path.display(), "not a regular file, left alone");
+            }
+            News::Head { .. } | News::Size { .. } | News::SetAside { .. } | News::Back { .. } => {}
+        }
+    }
+
+    fn failed(&mut self, path: &std::path::Path, error: &str, kind: io::ErrorKind, now: Now) {
+        self.metrics.file_unreadable(match kind {
+            io::ErrorKind::PermissionDenied => "permission",
+            io::ErrorKind::NotFound => "not_found",
+            io::ErrorKind::StaleNetworkFileHandle => "stale",
+            _ => "io",
+        });
+        if let Some(repeats) = self.failures.pass(&path.to_owned(), now) {
+            warn!(
+                path = %path.display(),
+                error,
+                repeats,
+                "cannot read file; it is tried again, and its lines wait in it",
+            );
+        }
+    }
+}

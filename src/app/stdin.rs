@@ -1,0 +1,219 @@
+//! Standard input: a pump thread that reads, a worker's step that takes lines, and `--tee`.
+
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use tracing::{error, warn};
+
+use super::pipeline::{From, Pipeline, Stop};
+use super::wake::{Doorbell, Told};
+use super::worker::Done;
+use crate::model::{Counts, Now, SourceId, Stamp, UnixNanos};
+use crate::parse::Line;
+use crate::tail::Cutter;
+use crate::telemetry::Metrics;
+
+/// Bytes of one read: what a pipe holds.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Chunks that wait to be copied to standard output.
+const TEE_CHUNKS_MAX: usize = 16;
+
+/// Standard input waits for a slow standard output for so long at most, then goes on without it.
+const TEE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The step of the worker for standard input.
+#[derive(Debug)]
+pub struct StdinWorker {
+    cutter: Cutter,
+    /// Parsers and the open batch.
+    pub pipeline: Pipeline,
+    source: SourceId,
+    stamp: Stamp,
+    /// The pump has an empty buffer and will send it back filled.
+    asked: bool,
+    ended: bool,
+}
+
+/// What a turn of standard input came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StdinDone {
+    /// As for files.
+    Done(Done),
+    /// There is room and memory for a read: give the pump a buffer.
+    WantsInput,
+    /// All was taken, nothing more will come.
+    End,
+}
+
+impl StdinWorker {
+    /// A worker for `source`, whose lines are cut at `line_bytes`.
+    #[must_use]
+    pub fn new(source: SourceId, line_bytes: usize, pipeline: Pipeline) -> Self {
+        let cutter = Cutter::new(line_bytes, READ_BYTES);
+        let stamp = Stamp::default();
+        Self { cutter, pipeline, source, stamp, asked: false, ended: false }
+    }
+
+    /// The pump has read these.
+    pub fn input(&mut self, bytes: &[u8]) {
+        self.asked = false;
+        let room = self.cutter.room();
+        room[..bytes.len()].copy_from_slice(bytes);
+        self.cutter.filled(bytes.len());
+    }
+
+    /// The pump has met the end.
+    pub fn end_of_input(&mut self) {
+        self.ended = true;
+        self.cutter.finish();
+    }
+
+    /// Takes the lines that are there, then asks for more.
+    pub fn turn(&mut self, now: Now) -> StdinDone {
+        if !self.pipeline.reserve(READ_BYTES as u64, now) {
+            return StdinDone::Done(Done::NoPermit);
+        }
+        let stop = self.take(now);
+        self.pipeline.settle_down(now);
+        match stop {
+            Some(Stop::NoPermit) => StdinDone::Done(Done::NoPermit),
+            Some(Stop::Busy | Stop::Ahead(_)) => StdinDone::Done(Done::Busy),
+            None if self.ended => StdinDone::End,
+            None if self.asked || self.cutter.room().len() < READ_BYTES => {
+                StdinDone::Done(Done::Idle(Duration::MAX))
+            }
+            None => {
+                self.asked = true;
+                StdinDone::WantsInput
+            }
+        }
+    }
+
+    fn take(&mut self, now: Now) -> Option<Stop> {
+        self.pipeline.begin(self.source, now);
+        let from = From { source: self.source, stretch: None, limit: UnixNanos(i64::MAX) };
+        let mut stop = None;
+        while let Some(line) = self.cutter.line() {
+            let input = Counts { lines: 1, bytes: line.input_bytes };
+            let text = Line { bytes: line.bytes, truncated_from: line.truncated_from };
+            if let Err(why) = self.pipeline.line(from, text, &mut self.stamp, input, now) {
+                stop = Some(why);
+                break;
+            }
+            self.cutter.consume();
+        }
+        self.pipeline.end(self.source);
+        stop
+    }
+}
+
+/// Reads `input` into buffers as they are asked for, and copies it to `tee`.
+pub fn pump(
+    mut input: impl Read,
+    asked: &Receiver<Vec<u8>>,
+    worker: &Doorbell,
+    mut tee: Option<Tee>,
+) {
+    while let Ok(mut buf) = asked.recv() {
+        buf.resize(READ_BYTES, 0);
+        let len = loop {
+            match input.read(&mut buf) {
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => {
+                    error!(error = %err, "cannot read standard input; taking it as its end");
+                    break 0;
+                }
+                Ok(len) => break len,
+            }
+        };
+        if len == 0 {
+            break;
+        }
+        buf.truncate(len);
+        if let Some(tee) = &mut tee {
+            tee.copy(&buf);
+        }
+        worker.tell(Told::Input(buf));
+    }
+    if let Some(tee) = tee {
+        tee.finish();
+    }
+    worker.tell(Told::EndOfInput);
+}
+
+/// Copies standard input to standard output without ever stopping it for long.
+#[derive(Debug)]
+pub struct Tee {
+    chunks: SyncSender<Vec<u8>>,
+    written: Receiver<()>,
+    metrics: Metrics,
+    skipping: bool,
+}
+
+impl Tee {
+    /// Starts the thread that writes to `output`.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(output: impl Write + Send + 'static, metrics: Metrics) -> io::Result<Self> {
+        let (chunks, queue) = sync_channel::<Vec<u8>>(TEE_CHUNKS_MAX);
+        let (done, written) = sync_channel(TEE_CHUNKS_MAX + 1);
+        std::thread::Builder::new()
+            .name("skald-tee".to_owned())
+            .spawn(move || write_all(output, &queue, &done))?;
+        Ok(Self { chunks, written, metrics, skipping: false })
+    }
+
+    fn copy(&mut self, bytes: &[u8]) {
+        while self.written.try_recv().is_ok() {}
+        let mut chunk = bytes.to_vec();
+        loop {
+            match self.chunks.try_send(chunk) {
+                Ok(()) => {
+                    self.skipping = false;
+                    return;
+                }
+                Err(TrySendError::Full(back)) if !self.skipping => {
+                    chunk = back;
+                    if self.written.recv_timeout(TEE_WAIT_MAX).is_err() {
+                        self.skip(chunk.len(), "standard output is blocked");
+                        return;
+                    }
+                }
+                Err(TrySendError::Full(_)) => return self.count(bytes.len()),
+                Err(TrySendError::Disconnected(_)) => {
+                    return self.skip(bytes.len(), "standard output is closed");
+                }
+            }
+        }
+    }
+
+    fn skip(&mut self, bytes: usize, why: &str) {
+        if !self.skipping {
+            warn!("{why}: the input is shipped and not copied; `skald_tee_skipped_bytes` counts");
+        }
+        self.skipping = true;
+        self.count(bytes);
+    }
+
+    fn count(&self, bytes: usize) {
+        self.metrics.tee_skipped_bytes.inc_by(bytes as u64);
+    }
+
+    /// Waits for what is queued, as long as standard output takes it.
+    fn finish(self) {
+        drop(self.chunks);
+        while self.written.recv_timeout(TEE_WAIT_MAX).is_ok() {}
+    }
+}
+
+fn write_all(mut output: impl Write, queue: &Receiver<Vec<u8>>, done: &SyncSender<()>) {
+    for chunk in queue {
+        if output.write_all(&chunk).and_then(|()| output.flush()).is_err() {
+            return;
+        }
+        let _ = done.try_send(());
+    }
+}
