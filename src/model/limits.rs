@@ -50,7 +50,8 @@ pub const BEHIND_MAX: Duration = Duration::from_secs(55 * 60);
 /// source that has unread data.
 pub const LEAD_MAX: Duration = Duration::from_secs(30 * 60);
 
-const _: () = assert!(LEAD_MAX.as_secs() < BEHIND_MAX.as_secs(), "files in step stay in the window");
+const _: () =
+    assert!(LEAD_MAX.as_secs() < BEHIND_MAX.as_secs(), "files in step stay in the window");
 const _: () = assert!(PUSH_BYTES_MAX < PUSH_WEIGHT_MAX, "a full push leaves room for weights");
 const _: () = assert!(
     LINE_BYTES_DEFAULT as usize + METADATA_BYTES_MAX < PUSH_BYTES_MAX,
