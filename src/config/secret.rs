@@ -27,9 +27,15 @@ const SECRET_WORDS: [&str; 12] = [
     "api-key",
 ];
 
-/// Credentials in a URL.
-static USERINFO: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("://([^/?#\\s]*)@").expect("BUG: the pattern is fixed"));
+/// Credentials in a URL, with and without a scheme, and what follows its `?`.
+static IN_URL: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"://([^\s"']*)@|([^\s/"'{}\[\],]+:[^\s"']*)@|://[^\s"'?]*\?([^\s"']+)"#)
+        .expect("BUG: the pattern is fixed")
+});
+
+/// What an expansion falls back on.
+static DEFAULT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\$\{\w*:-([^}]*)").expect("BUG: the pattern is fixed"));
 
 /// A key at the start of a line or of a flow map's entry, and the rest of the line.
 static KEY: LazyLock<Regex> = LazyLock::new(|| {
@@ -87,7 +93,7 @@ impl Masked {
 
 /// The secrets of a file that was understood.
 pub(super) fn in_tree(text: &str, root: &Node) -> Vec<Range<usize>> {
-    let mut secrets = in_urls(text);
+    let mut secrets = anywhere(text);
     collect(root, false, &mut secrets);
     secrets
 }
@@ -95,7 +101,7 @@ pub(super) fn in_tree(text: &str, root: &Node) -> Vec<Range<usize>> {
 /// The secrets of a file that is not YAML, as far as a look at its lines tells; rather too much
 /// than too little.
 pub(super) fn by_sight(text: &str) -> Vec<Range<usize>> {
-    let mut secrets = in_urls(text);
+    let mut secrets = anywhere(text);
     for found in KEY.captures_iter(text) {
         let (Some(key), Some(value)) = (found.get(1), found.get(2)) else { continue };
         if !is_secret(key.as_str()) {
@@ -127,8 +133,15 @@ fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     start..start + part.trim().len()
 }
 
-fn in_urls(text: &str) -> Vec<Range<usize>> {
-    USERINFO.captures_iter(text).filter_map(|found| Some(found.get(1)?.range())).collect()
+/// What is a secret wherever it stands: credentials in URLs, and what `${VAR:-default}` says.
+fn anywhere(text: &str) -> Vec<Range<usize>> {
+    let group = |found: regex::Captures<'_>| found.iter().flatten().nth(1).map(|m| m.range());
+    IN_URL.captures_iter(text).chain(DEFAULT.captures_iter(text)).filter_map(group).collect()
+}
+
+/// A value as it was written, for a message.
+pub(super) fn written(text: &str) -> String {
+    Masked::new(text, anywhere(text)).text
 }
 
 fn collect(node: &Node, secret: bool, secrets: &mut Vec<Range<usize>>) {

@@ -13,6 +13,7 @@ use reqwest::Url;
 use super::keys;
 use super::raw::{Node, Text, Value};
 use super::report::Problem;
+use super::secret;
 
 type Problems = Vec<Problem>;
 
@@ -33,7 +34,7 @@ pub(super) fn short(text: &str) -> String {
 
 /// What a message may show of a value: never what came out of the environment.
 pub(super) fn shown(text: &Text) -> String {
-    short(text.written.as_ref().unwrap_or(&text.text))
+    short(&secret::written(text.written.as_ref().unwrap_or(&text.text)))
 }
 
 /// Reports a value that is wrong: `message`, with `label` beside the caret.
