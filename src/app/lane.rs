@@ -1,0 +1,202 @@
+//! One worker's way to Loki: takes its sealed batches in order and settles what became of them.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::clock::Clock;
+use super::pipeline::add_in_flight;
+use super::registry::Registry;
+use super::wake::Doorbell;
+use crate::batch::Sealed;
+use crate::ledger::Receipt;
+use crate::model::{Counts, Now, Reason};
+use crate::push::{
+    Answer, DeadLetter, DeadLetters, Health, Sender, Settled, Step, Transport,
+};
+use crate::telemetry::Metrics;
+
+/// What all lanes share.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// Reads the time.
+    pub clock: Clock,
+    /// Where files are settled.
+    pub registry: Arc<Registry>,
+    /// Where outcomes are counted.
+    pub metrics: Metrics,
+    /// Where refused entries go; `None` without a state folder: into the log.
+    pub dead_letters: Option<Arc<DeadLetters>>,
+    /// How each lane is, for `/ready`.
+    pub health: Arc<Board>,
+    /// The deadline has passed: leave what is not answered.
+    pub give_up: CancellationToken,
+}
+
+/// How each lane is.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<Vec<Health>>);
+
+impl Board {
+    /// A board for so many lanes.
+    #[must_use]
+    pub fn new(lanes: usize) -> Self {
+        Self(Mutex::new(vec![Health::Fine; lanes]))
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Health> {
+        self.lock().clone()
+    }
+
+    fn set(&self, lane: usize, health: &Health) {
+        let mut all = self.lock();
+        if all[lane] == *health {
+            return;
+        }
+        let (was_fine, is_fine) = (all[lane] == Health::Fine, *health == Health::Fine);
+        all[lane] = health.clone();
+        drop(all);
+        match health {
+            Health::Fine => info!("loki answers again"),
+            Health::Retrying { why, .. } if was_fine => {
+                warn!(why, "a push failed and is tried again; nothing is dropped");
+            }
+            Health::Retrying { why, tries, .. } => debug!(why, tries, "a push failed again"),
+            Health::Holding { why, .. } => error!(
+                why,
+                "pushing waits for somebody to end this; nothing is dropped, and loki is asked \
+                 again within five minutes",
+            ),
+        }
+        debug_assert!(was_fine || !is_fine || *health == Health::Fine);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Health>> {
+        self.0.lock().expect("BUG: a thread panicked while it held the board")
+    }
+}
+
+/// One lane.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its place on the board.
+    pub number: usize,
+    /// The worker's sealed batches.
+    pub batches: Receiver<Sealed>,
+    /// The worker, which hears when there is room for the next batch.
+    pub worker: Doorbell,
+    /// The step machine.
+    pub sender: Sender,
+}
+
+impl Lane {
+    /// Brings batches to Loki until the worker has ended and all is settled, or it is time to give
+    /// up. What is left then stays unsettled.
+    pub async fn run(mut self, transport: &impl Transport, ground: &Ground) {
+        loop {
+            let sealed = tokio::select! {
+                biased;
+                () = ground.give_up.cancelled() => return,
+                sealed = self.batches.recv() => sealed,
+            };
+            let Some(sealed) = sealed else { return };
+            self.worker.ring();
+            count_body(&ground.metrics, &sealed);
+            self.sender.offer(sealed);
+            tokio::select! {
+                biased;
+                () = ground.give_up.cancelled() => return,
+                () = self.bring(transport, ground) => {}
+            }
+        }
+    }
+
+    async fn bring(&mut self, transport: &impl Transport, ground: &Ground) {
+        loop {
+            let now = ground.clock.now();
+            match self.sender.step(now) {
+                Step::Idle => return,
+                Step::Post(body) => {
+                    let bytes = body.len();
+                    let answer = transport.post(body, now).await;
+                    count_answer(&ground.metrics, bytes, &answer, now, ground.clock.now());
+                    self.sender.answered(&answer, ground.clock.now());
+                }
+                Step::Wait { until } => {
+                    tokio::time::sleep_until(ground.clock.instant(until).into()).await;
+                }
+                Step::Bury(letters) => {
+                    let result = bury(&letters, ground);
+                    self.sender.buried(result, ground.clock.now());
+                }
+                Step::Done(settled) => settle(settled, ground, ground.clock.now()),
+            }
+            ground.health.set(self.number, self.sender.health());
+        }
+    }
+}
+
+/// Notes the outcome of a batch: counts it, moves its files on, and gives its memory back.
+pub fn settle(settled: Settled, ground: &Ground, now: Now) {
+    let Settled { receipt, delivered: _, dropped } = settled;
+    let Receipt { tickets, permit, counts } = receipt;
+    let mut delivered = counts;
+    for dropped in dropped {
+        let bytes = dropped.line_bytes.min(delivered.bytes);
+        let counts = Counts { lines: dropped.entries, bytes };
+        ground.metrics.dropped(dropped.reason, counts);
+        delivered.lines -= counts.lines;
+        delivered.bytes -= counts.bytes;
+    }
+    ground.metrics.delivered(delivered);
+    add_in_flight(&ground.metrics, counts, -1);
+    ground.registry.settle(&tickets, now);
+    // Last, so that memory comes back when the files have moved on.
+    drop(permit);
+}
+
+fn bury(letters: &[DeadLetter], ground: &Ground) -> Result<(), String> {
+    let Some(file) = &ground.dead_letters else {
+        for letter in letters {
+            error!(?letter, "loki refuses this line, and without a state folder it is lost");
+        }
+        return Ok(());
+    };
+    file.append(letters).map_err(|err| err.chain())?;
+    ground.metrics.dead_letters.inc_by(letters.len() as u64);
+    warn!(
+        lines = letters.len(),
+        text = letters.first().map(|letter| letter.text.as_str()),
+        "loki refuses lines; they are in the dead-letter file",
+    );
+    Ok(())
+}
+
+fn count_body(metrics: &Metrics, sealed: &Sealed) {
+    metrics.push_encoded_bytes.inc_by(sealed.encoded_bytes as u64);
+    metrics.push_entries.inc_by(sealed.entries as u64);
+}
+
+fn count_answer(metrics: &Metrics, bytes: usize, answer: &Answer, from: Now, to: Now) {
+    let status = match answer {
+        Answer::Status { code, .. } => Some(*code),
+        Answer::Failed { .. } => None,
+    };
+    metrics.pushed(status);
+    metrics.push_body_bytes.inc_by(bytes as u64);
+    metrics.push_seconds.observe((to.mono - from.mono).as_secs_f64());
+}
+
+/// Lines that nobody will read again: standard input, after the deadline.
+pub fn abandon(metrics: &Metrics, counts: Counts) {
+    metrics.dropped(Reason::ShutdownDeadline, counts);
+    add_in_flight(metrics, counts, -1);
+}
+
+/// How long a lane has been in trouble before `/ready` says so.
+pub const TROUBLE_AFTER: Duration = Duration::from_secs(60);

@@ -1,0 +1,212 @@
+//! The checked configuration: what each room is given.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::LINE_BYTES_DEFAULT;
+use crate::parse::{self, Field, Format, Path, Rule};
+use crate::push::{self, Auth, Proxy, Retry, StructuredMetadata, Tls};
+
+/// Largest configuration file in bytes.
+pub const FILE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Smallest `memory.in_flight` in bytes: below it, batches would be sealed nearly empty.
+pub const IN_FLIGHT_MIN: u64 = 4 * 1024 * 1024;
+
+/// Most reader threads.
+pub const READERS_MAX: u64 = 4;
+
+/// What one reader may hold before its first line is in a batch: a chunk. A chunk holds at least
+/// one whole line, so with longer lines it is `limits.line_bytes`.
+pub const READER_BYTES: u64 = 512 * 1024;
+
+/// Smallest `dead_letters.bytes_max`: the largest push that Loki takes must fit.
+pub const DEAD_LETTERS_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// A configuration without mistakes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where Loki is and how it is spoken to.
+    pub push: push::Options,
+    /// Checkpoints and dead letters; locked by one agent. `None` for standard input without a
+    /// file: nothing is kept.
+    pub state_dir: Option<PathBuf>,
+    /// Bounds on memory.
+    pub memory: Memory,
+    /// When a batch is sealed.
+    pub batch: Batch,
+    /// Each push holds one stream: plainer answers, smaller pushes.
+    pub one_stream_per_push: bool,
+    /// Bounds on lines.
+    pub limits: Limits,
+    /// Bounds on label values.
+    pub guard: Guard,
+    /// Lines that Loki refuses for good.
+    pub dead_letters: DeadLetters,
+    /// Labels on every stream. They are in each source's [`parse::Options::labels`] already.
+    pub labels: Vec<(String, String)>,
+    /// Where the admin server listens; `None` is no server.
+    pub admin_listen: Option<SocketAddr>,
+    /// How long an orderly end may take.
+    pub shutdown_deadline: Duration,
+    /// What is read, in the order of the file. A file belongs to the first that matches it.
+    pub sources: Vec<Source>,
+}
+
+/// Bounds on memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of lines between their file and Loki's answer.
+    pub in_flight: u64,
+    /// Most streams that are remembered.
+    pub streams: usize,
+}
+
+/// When a batch is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Encoded bytes of a full batch.
+    pub bytes_max: usize,
+    /// Longest time that a line waits for others.
+    pub age_max: Duration,
+}
+
+/// Bounds on lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest line in bytes; the rest is cut.
+    pub line_bytes: u32,
+    /// Older lines are dropped.
+    pub age: Duration,
+}
+
+/// Bounds on label values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guard {
+    /// Most distinct values of one label of one source within `per`; 0 is no guard.
+    pub values_max: u32,
+    /// The time over which values are counted.
+    pub per: Duration,
+}
+
+/// Where lines go that Loki refuses for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// Most bytes on disk.
+    pub bytes_max: u64,
+}
+
+/// One source of lines.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Unique. `stdin`, or the first glob, where the file gives none.
+    pub name: String,
+    /// Where the lines are.
+    pub input: Input,
+    /// How they are read.
+    pub parse: parse::Options,
+}
+
+/// Where lines are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// In files.
+    Files {
+        /// Absolute patterns (globset's syntax, `*` stops at `/`); never empty.
+        globs: Vec<String>,
+        /// Patterns of files to leave out: against the whole path if they begin with `/`, else
+        /// against the file's name.
+        exclude: Vec<String>,
+        /// Where a file without a checkpoint is read from.
+        start: Start,
+        /// Folders, beside those of the globs, that links may lead into. Absolute.
+        symlink_roots: Vec<PathBuf>,
+    },
+    /// On standard input.
+    Stdin,
+}
+
+/// Where a file without a checkpoint is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Its first byte.
+    Beginning,
+    /// Its end at the time it is found.
+    End,
+}
+
+impl Config {
+    /// What a file means that says no more than `url`, the whole push URL. Without sources.
+    #[must_use]
+    pub fn defaults(url: &str) -> Self {
+        Self {
+            push: push_defaults(url),
+            state_dir: Some(PathBuf::from("/var/lib/skald")),
+            memory: Memory { in_flight: 8 * 1024 * 1024, streams: 100_000 },
+            batch: Batch { bytes_max: 1024 * 1024, age_max: Duration::from_secs(1) },
+            one_stream_per_push: false,
+            limits: Limits { line_bytes: LINE_BYTES_DEFAULT, age: days(7) },
+            guard: Guard { values_max: 500, per: Duration::from_secs(3600) },
+            dead_letters: DeadLetters { bytes_max: 256 * 1024 * 1024 },
+            labels: vec![],
+            admin_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464))),
+            shutdown_deadline: Duration::from_secs(25),
+            sources: vec![],
+        }
+    }
+
+    /// How a source's lines are read when it says nothing about them.
+    #[must_use]
+    pub fn parse_defaults(&self, source: &str) -> parse::Options {
+        parse::Options {
+            source: source.to_owned(),
+            format: Format::Auto,
+            labels: self.labels.clone(),
+            rules: default_rules(),
+            line_bytes: self.limits.line_bytes,
+            age: self.limits.age,
+            guard_values: self.guard.values_max,
+            guard_per: self.guard.per,
+        }
+    }
+}
+
+fn push_defaults(url: &str) -> push::Options {
+    push::Options {
+        url: url.to_owned(),
+        tenant: None,
+        auth: Auth::None,
+        tls: Tls::default(),
+        headers: vec![],
+        proxy: Proxy::Env,
+        timeout: Duration::from_secs(15),
+        structured_metadata: StructuredMetadata::Auto,
+        retry: Retry { delay_min: Duration::from_millis(500), delay_max: Duration::from_secs(30) },
+        bytes_per_second: 0,
+    }
+}
+
+/// The rules of a source that names none: few values make labels, ids make metadata.
+fn default_rules() -> Vec<Rule> {
+    let path = |name: &&str| Path(vec![(*name).to_owned()]);
+    let field = |name: &&str| Field {
+        name: (*name).to_owned(),
+        from: vec![path(name)],
+        regex: None,
+        map: vec![],
+        default: None,
+    };
+    vec![
+        Rule::Label(["level", "event_type"].iter().map(field).collect()),
+        Rule::Metadata(["request_id", "user_id", "trace_id"].iter().map(field).collect()),
+        Rule::Timestamp {
+            from: ["timestamp", "time", "ts", "@timestamp"].iter().map(path).collect(),
+            formats: vec![],
+        },
+    ]
+}
+
+pub(super) const fn days(n: u64) -> Duration {
+    Duration::from_secs(n * 24 * 3600)
+}

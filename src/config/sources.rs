@@ -1,0 +1,255 @@
+//! The sources: where lines are, and how they are read.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+use globset::GlobBuilder;
+
+use super::names;
+use super::options::{Config, Input, Source, Start};
+use super::raw::{Node, Value};
+use super::report::Problem;
+use super::rules;
+use super::section::Section;
+use super::values::{absolute, choice, flag, list, short, shown, text, wrong};
+use crate::model::LABEL_NAMES_MAX;
+use crate::parse::{Format, Rule};
+
+type Problems = Vec<Problem>;
+
+/// Most sources: a source's number in receipts and checkpoints has 16 bits.
+const SOURCES_MAX: usize = 1000;
+
+/// Longest name of a source, in bytes. It is a label of our own metrics.
+const NAME_BYTES_MAX: usize = 128;
+
+pub(super) fn read(problems: &mut Problems, top: &Section<'_>, config: &mut Config) {
+    let example = "write `sources: [{files: /var/log/app/*.log}]`, or `stdin: true` in a source";
+    let Some(node) = top.get("sources") else {
+        problems.push(Problem::error("`sources` is missing").hint(example));
+        return;
+    };
+    let nodes = list(problems, node);
+    if nodes.is_empty() && !matches!(node.value, Value::Null) {
+        let problem = Problem::error("no source").at(&node.span, "empty");
+        problems.push(problem.hint(example));
+    }
+    if SOURCES_MAX < nodes.len() {
+        let problem = Problem::error(format!("more than {SOURCES_MAX} sources"));
+        problems.push(problem.at(&nodes[SOURCES_MAX].span, "one too many"));
+        return;
+    }
+    let mut seen = Seen::default();
+    for node in nodes {
+        let Some(section) = Section::open(problems, "sources", &node.span, node) else { continue };
+        if let Some(source) = source(problems, &section, &node.span, config, &mut seen) {
+            config.sources.push(source);
+        }
+    }
+}
+
+/// What the sources before had, by place.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, Range<usize>>,
+    globs: HashMap<String, Range<usize>>,
+    stdin: Option<Range<usize>>,
+}
+
+fn source(
+    problems: &mut Problems,
+    section: &Section<'_>,
+    head: &Range<usize>,
+    config: &Config,
+    seen: &mut Seen,
+) -> Option<Source> {
+    let input = input(problems, section, head, seen);
+    let given = section.get("name").map(|node| name(problems, node, seen));
+    let name = given.unwrap_or_else(|| {
+        let base = match input.as_ref()? {
+            Input::Stdin => "stdin",
+            Input::Files { globs, .. } => globs.first()?,
+        };
+        Some(seen.unused(base, head))
+    });
+    let mut parse = config.parse_defaults(name.as_deref().unwrap_or_default());
+    section.read(problems, "format", &mut parse.format, format);
+    let mut own = vec![];
+    section.read(problems, "labels", &mut own, names::labels);
+    for (name, value) in own {
+        match parse.labels.iter_mut().find(|(global, _)| *global == name) {
+            Some((_, global)) => *global = value,
+            None => parse.labels.push((name, value)),
+        }
+    }
+    let labels: Vec<&str> = parse.labels.iter().map(|(name, _)| name.as_str()).collect();
+    section.read(problems, "rules", &mut parse.rules, |problems, node| {
+        rules::read(problems, node, &labels)
+    });
+    let rules_head = section.entry("rules").map_or(head, |(key, _)| &key.span);
+    count_labels(problems, &parse.labels, &parse.rules, rules_head);
+    Some(Source { name: name?, input: input?, parse })
+}
+
+impl Seen {
+    fn unused(&mut self, base: &str, head: &Range<usize>) -> String {
+        let numbered = (2_u32..).map(|n| format!("{base} ({n})"));
+        let name = std::iter::once(base.to_owned())
+            .chain(numbered)
+            .find(|name| !self.names.contains_key(name))
+            .expect("BUG: numbers end");
+        self.names.insert(name.clone(), head.clone());
+        name
+    }
+}
+
+fn name(problems: &mut Problems, node: &Node, seen: &mut Seen) -> Option<String> {
+    let text = text(problems, node)?;
+    if NAME_BYTES_MAX < text.text.len() || text.text.chars().any(char::is_control) {
+        let label = format!("over {NAME_BYTES_MAX} bytes, or with control characters");
+        let message = format!("`{}` is not a name for a source", shown(text));
+        return wrong(problems, node, message, &label, "a word is best: it is a metric's label");
+    }
+    if let Some(first) = seen.names.insert(text.text.clone(), node.span.clone()) {
+        let problem = Problem::error(format!("two sources are called `{}`", shown(text)));
+        problems.push(problem.at(&node.span, "again here").also(&first, "first here"));
+    }
+    Some(text.text.clone())
+}
+
+fn input(
+    problems: &mut Problems,
+    section: &Section<'_>,
+    head: &Range<usize>,
+    seen: &mut Seen,
+) -> Option<Input> {
+    let files = section.get("files");
+    let stdin = section.get("stdin").map(|node| flag(problems, node));
+    match (files, stdin) {
+        (_, Some(None)) => None,
+        (Some(_), Some(Some(true))) => {
+            problems.push(
+                Problem::error("a source with both `files` and `stdin`")
+                    .at(section.head("stdin"), "one too many")
+                    .also(section.head("files"), "the other one")
+                    .hint("make two sources of it"),
+            );
+            None
+        }
+        (None, Some(Some(true))) => stdin_input(problems, section, seen),
+        (Some(node), _) => files_input(problems, section, node, seen),
+        (None, _) => {
+            let problem = Problem::error("a source without `files` or `stdin: true`");
+            let hint = "write `files: /var/log/app/*.log`, or `stdin: true`";
+            problems.push(problem.at(head, "nothing to read").hint(hint));
+            None
+        }
+    }
+}
+
+fn stdin_input(problems: &mut Problems, section: &Section<'_>, seen: &mut Seen) -> Option<Input> {
+    for key in ["exclude", "start", "symlink_roots"] {
+        if section.get(key).is_some() {
+            let problem = Problem::error(format!("`{key}` with `stdin`"));
+            problems.push(problem.at(section.head(key), "only for `files`"));
+        }
+    }
+    let here = section.head("stdin");
+    if let Some(first) = seen.stdin.replace(here.clone()) {
+        problems.push(
+            Problem::error("two sources read standard input")
+                .at(here, "again here")
+                .also(&first, "first here"),
+        );
+        return None;
+    }
+    Some(Input::Stdin)
+}
+
+fn files_input(
+    problems: &mut Problems,
+    section: &Section<'_>,
+    files: &Node,
+    seen: &mut Seen,
+) -> Option<Input> {
+    let nodes = list(problems, files);
+    if nodes.is_empty() && !matches!(files.value, Value::Null) {
+        let problem = Problem::error("`files` without a pattern").at(&files.span, "empty");
+        problems.push(problem.hint("write `files: /var/log/app/*.log`"));
+    }
+    let mut globs = vec![];
+    for node in nodes {
+        let Some(glob) = absolute(problems, node).and_then(|_| glob(problems, node)) else {
+            continue;
+        };
+        if let Some(first) = seen.globs.insert(glob.clone(), node.span.clone()) {
+            problems.push(
+                Problem::warning(format!("`{}` is named twice", short(&glob)))
+                    .at(&node.span, "never matches here")
+                    .also(&first, "a file belongs to the first source that matches it"),
+            );
+        }
+        globs.push(glob);
+    }
+    let mut exclude = vec![];
+    section.read(problems, "exclude", &mut exclude, |problems, node| {
+        let nodes = list(problems, node);
+        Some(nodes.iter().filter_map(|node| glob(problems, node)).collect())
+    });
+    let mut start = Start::Beginning;
+    section.read(problems, "start", &mut start, |problems, node| {
+        choice(problems, node, &[("beginning", Start::Beginning), ("end", Start::End)])
+    });
+    let mut symlink_roots = vec![];
+    section.read(problems, "symlink_roots", &mut symlink_roots, |problems, node| {
+        let nodes = list(problems, node);
+        Some(nodes.iter().filter_map(|node| absolute(problems, node)).collect())
+    });
+    (!globs.is_empty()).then_some(Input::Files { globs, exclude, start, symlink_roots })
+}
+
+fn glob(problems: &mut Problems, node: &Node) -> Option<String> {
+    let text = text(problems, node)?;
+    match GlobBuilder::new(&text.text).literal_separator(true).build() {
+        Ok(_) => Some(text.text.clone()),
+        Err(err) => {
+            let message = format!("`{}` is not a pattern", shown(text));
+            let hint = "`*` is any name, `**` any folders, `{a,b}` either, `[ab]` one of them";
+            wrong(problems, node, message, &err.kind().to_string(), hint)
+        }
+    }
+}
+
+fn format(problems: &mut Problems, node: &Node) -> Option<Format> {
+    let words = [
+        ("auto", Format::Auto),
+        ("json", Format::Json),
+        ("logfmt", Format::Logfmt),
+        ("cri", Format::Cri),
+        ("docker", Format::Docker),
+        ("text", Format::Text),
+    ];
+    choice(problems, node, &words)
+}
+
+/// More labels than Loki takes.
+fn count_labels(
+    problems: &mut Problems,
+    labels: &[(String, String)],
+    rules: &[Rule],
+    head: &Range<usize>,
+) {
+    let mut names: BTreeSet<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
+    for rule in rules {
+        if let Rule::Label(fields) = rule {
+            names.extend(fields.iter().map(|field| field.name.as_str()));
+        }
+    }
+    if LABEL_NAMES_MAX < names.len() {
+        problems.push(
+            Problem::warning(format!("{} labels on the streams of one source", names.len()))
+                .at(head, format!("Loki takes {LABEL_NAMES_MAX} by default"))
+                .hint("the last ones are sent as structured metadata"),
+        );
+    }
+}
