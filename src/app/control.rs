@@ -29,7 +29,7 @@ const SCAN_PAUSE: Duration = Duration::from_millis(50);
 
 /// What wakes the control thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
+pub(super) enum Call {
     /// There are hints.
     Hints,
     /// Look for new files no more; go on with the rest.
@@ -39,7 +39,7 @@ pub enum Call {
 }
 
 /// Files and where they are read.
-pub struct Discovery {
+pub(super) struct Discovery {
     scanner: Scanner,
     hints: Hints,
     workers: Vec<Doorbell>,
@@ -56,7 +56,7 @@ pub struct Discovery {
 impl Discovery {
     /// Discovery for `workers`; rings `bell` when there are hints.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         scanner: Scanner,
         workers: Vec<Doorbell>,
         from_end: Vec<bool>,
@@ -137,12 +137,12 @@ impl Discovery {
 
 /// A way to call the control thread, and its inbox.
 #[must_use]
-pub fn calls() -> (SyncSender<Call>, Receiver<Call>) {
+pub(super) fn calls() -> (SyncSender<Call>, Receiver<Call>) {
     sync_channel(16)
 }
 
 /// Runs until [`Call::End`], then saves a last time.
-pub fn run(
+pub(super) fn run(
     mut discovery: Option<Discovery>,
     common: &Common,
     state_dir: Option<&PathBuf>,
@@ -257,8 +257,8 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Whether the first scan's files of `source` are read from their end.
+/// The id of the source at this place of the configuration.
 #[must_use]
-pub fn numbered(idx: usize) -> SourceId {
+pub(super) fn numbered(idx: usize) -> SourceId {
     SourceId(u16::try_from(idx).expect("BUG: more sources than a configuration can hold"))
 }

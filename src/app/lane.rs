@@ -41,10 +41,12 @@ pub struct Ground {
 pub struct Board(Mutex<Vec<Health>>);
 
 impl Board {
-    /// A board for so many lanes.
+    /// One more lane; returns its number.
     #[must_use]
-    pub fn new(lanes: usize) -> Self {
-        Self(Mutex::new(vec![Health::Fine; lanes]))
+    pub fn add(&self) -> usize {
+        let mut all = self.lock();
+        all.push(Health::Fine);
+        all.len() - 1
     }
 
     /// All of them.
@@ -58,7 +60,7 @@ impl Board {
         if all[lane] == *health {
             return;
         }
-        let (was_fine, is_fine) = (all[lane] == Health::Fine, *health == Health::Fine);
+        let was_fine = all[lane] == Health::Fine;
         all[lane] = health.clone();
         drop(all);
         match health {
@@ -73,7 +75,6 @@ impl Board {
                  again within five minutes",
             ),
         }
-        debug_assert!(was_fine || !is_fine || *health == Health::Fine);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Health>> {
@@ -92,6 +93,8 @@ pub struct Lane {
     pub worker: Doorbell,
     /// The step machine.
     pub sender: Sender,
+    /// Its lines cannot be read again: what is given up is lost.
+    pub is_stdin: bool,
 }
 
 impl Lane {
@@ -101,18 +104,33 @@ impl Lane {
         loop {
             let sealed = tokio::select! {
                 biased;
-                () = ground.give_up.cancelled() => return,
+                () = ground.give_up.cancelled() => break,
                 sealed = self.batches.recv() => sealed,
             };
             let Some(sealed) = sealed else { return };
             self.worker.ring();
             count_body(&ground.metrics, &sealed);
+            let counts = sealed.receipt.counts;
             self.sender.offer(sealed);
-            tokio::select! {
+            let is_settled = tokio::select! {
                 biased;
-                () = ground.give_up.cancelled() => return,
-                () = self.bring(transport, ground) => {}
+                () = ground.give_up.cancelled() => false,
+                () = self.bring(transport, ground) => true,
+            };
+            if !is_settled {
+                self.leave(counts, ground);
+                break;
             }
+        }
+        self.batches.close();
+        while let Ok(sealed) = self.batches.try_recv() {
+            self.leave(sealed.receipt.counts, ground);
+        }
+    }
+
+    fn leave(&self, counts: Counts, ground: &Ground) {
+        if self.is_stdin {
+            abandon(&ground.metrics, counts);
         }
     }
 
@@ -193,10 +211,10 @@ fn count_answer(metrics: &Metrics, bytes: usize, answer: &Answer, from: Now, to:
 }
 
 /// Lines that nobody will read again: standard input, after the deadline.
-pub fn abandon(metrics: &Metrics, counts: Counts) {
+pub(super) fn abandon(metrics: &Metrics, counts: Counts) {
     metrics.dropped(Reason::ShutdownDeadline, counts);
     add_in_flight(metrics, counts, -1);
 }
 
 /// How long a lane has been in trouble before `/ready` says so.
-pub const TROUBLE_AFTER: Duration = Duration::from_secs(60);
+pub(super) const TROUBLE_AFTER: Duration = Duration::from_secs(60);

@@ -1,9 +1,38 @@
 //! Builds the rooms, runs the shells, owns time, memory and shutdown.
 //!
 //! May touch: everything. Must not: contain logic that a room could own.
+//!
+//! Start at [`Agent::start`]. Steps that the simulator drives as well: [`Worker::turn`],
+//! [`StdinWorker::turn`], [`settle`], [`Registry::snapshot`].
 
 mod clock;
+mod error;
 mod files;
 
+mod file_log;
+mod pipeline;
+mod registry;
+mod wake;
+mod windows;
+
+mod stdin;
+mod worker;
+
+mod control;
+mod lane;
+mod readers;
+
+mod agent;
+
+pub use self::agent::{Agent, Common, Ended, Extras};
 pub use self::clock::Clock;
+pub use self::error::AppError;
+pub use self::file_log::FileLog;
 pub use self::files::Disk;
+pub use self::lane::{Board, Ground, Lane, settle};
+pub use self::pipeline::{From, Pipeline, Source, Stop};
+pub use self::registry::{Lag, Registry};
+pub use self::stdin::{StdinDone, StdinWorker};
+pub use self::wake::{Doorbell, Told};
+pub use self::windows::Windows;
+pub use self::worker::{Done, Shared, Worker};

@@ -15,7 +15,7 @@ use crate::tail::Cutter;
 use crate::telemetry::Metrics;
 
 /// Bytes of one read: what a pipe holds.
-pub const READ_BYTES: usize = 64 * 1024;
+pub(super) const READ_BYTES: usize = 64 * 1024;
 
 /// Chunks that wait to be copied to standard output.
 const TEE_CHUNKS_MAX: usize = 16;
@@ -110,7 +110,7 @@ impl StdinWorker {
 }
 
 /// Reads `input` into buffers as they are asked for, and copies it to `tee`.
-pub fn pump(
+pub(super) fn pump(
     mut input: impl Read,
     asked: &Receiver<Vec<u8>>,
     worker: &Doorbell,
@@ -145,7 +145,7 @@ pub fn pump(
 
 /// Copies standard input to standard output without ever stopping it for long.
 #[derive(Debug)]
-pub struct Tee {
+pub(super) struct Tee {
     chunks: SyncSender<Vec<u8>>,
     written: Receiver<()>,
     metrics: Metrics,
@@ -157,7 +157,7 @@ impl Tee {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(output: impl Write + Send + 'static, metrics: Metrics) -> io::Result<Self> {
+    pub(super) fn start(output: impl Write + Send + 'static, metrics: Metrics) -> io::Result<Self> {
         let (chunks, queue) = sync_channel::<Vec<u8>>(TEE_CHUNKS_MAX);
         let (done, written) = sync_channel(TEE_CHUNKS_MAX + 1);
         std::thread::Builder::new()

@@ -1,0 +1,122 @@
+//! The agent as a process: configuration, signals, exit code.
+
+use std::io::{IsTerminal as _, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::CommandFactory as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::args::{Cli, Log, Run, Ship};
+use super::setup;
+use crate::app::{Agent, Ended, Extras};
+use crate::config::{Config, Input};
+use crate::telemetry::{Metrics, init_log};
+
+/// Standard input to Loki.
+pub(super) fn pipe(ship: Ship, log: &Log, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    if ship.url.is_none() && std::io::stdin().is_terminal() {
+        out.write_all(Cli::command().render_long_help().to_string().as_bytes())?;
+        return Ok(ExitCode::from(2));
+    }
+    let extras = extras(&ship);
+    agent(setup::from_flags(ship, Vec::new())?, extras, log)
+}
+
+/// `skald run`.
+pub(super) fn run(args: Run, log: &Log) -> anyhow::Result<ExitCode> {
+    let Run { config, ship, globs } = args;
+    let extras = extras(&ship);
+    let config = match config {
+        Some(path) => {
+            refuse_mix(&ship, &globs)?;
+            setup::from_file(&path)?
+        }
+        None if globs.is_empty() => {
+            bail!("what? give `-c FILE`, or `--url URL` and patterns of files such as '/var/log/*.log'")
+        }
+        None => setup::from_flags(ship, globs)?,
+    };
+    agent(config, extras, log)
+}
+
+/// A file and flags that say the same thing twice are a mistake, not a guess.
+fn refuse_mix(ship: &Ship, globs: &[String]) -> anyhow::Result<()> {
+    let given = [
+        ("--url", ship.url.is_some()),
+        ("--label", !ship.labels.is_empty()),
+        ("--admin", ship.admin.is_some()),
+        ("--state-dir", ship.state_dir.is_some()),
+        ("GLOB", !globs.is_empty()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => bail!("`-c` together with `{flag}`: say it in the file, or leave out `-c`"),
+        None => Ok(()),
+    }
+}
+
+fn extras(ship: &Ship) -> Extras {
+    Extras { tee: ship.tee, stdin_deadline: ship.deadline, readers: None }
+}
+
+fn agent(config: Option<Config>, extras: Extras, log: &Log) -> anyhow::Result<ExitCode> {
+    let Some(config) = config else { return Ok(ExitCode::from(2)) };
+    let has_stdin = config.sources.iter().any(|source| source.input == Input::Stdin);
+    if extras.tee && !has_stdin {
+        bail!("`--tee` copies standard input, which is not read here");
+    }
+    init_log(log.log_format, log.log_level)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ended = runtime.block_on(serve(config, extras))?;
+    // Standard input may be stuck in a read that nothing ends: do not wait for its thread.
+    runtime.shutdown_background();
+    Ok(if ended.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn serve(config: Config, extras: Extras) -> anyhow::Result<Ended> {
+    let stop = CancellationToken::new();
+    watch_signals(stop.clone())?;
+    info!(version = env!("CARGO_PKG_VERSION"), url = config.push.url, "skald starts");
+    let agent = Agent::start(config, extras, Metrics::new())?;
+    let ended = agent.run(stop).await;
+    say(ended);
+    Ok(ended)
+}
+
+/// The first signal asks for an orderly end, the second ends at once.
+fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let context = "cannot watch for signals";
+    let mut terminate = signal(SignalKind::terminate()).context(context)?;
+    let mut interrupt = signal(SignalKind::interrupt()).context(context)?;
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if stop.is_cancelled() {
+                warn!(signal = name, "second signal: ending at once");
+                std::process::exit(1);
+            }
+            info!(signal = name, "delivering what was read, then ending");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+fn say(ended: Ended) {
+    let Ended { delivered, dropped, unsettled } = ended;
+    if ended.is_complete() {
+        info!(delivered, "skald ends; all lines were delivered");
+    } else if dropped == 0 {
+        warn!(delivered, unsettled, "skald ends; unsettled lines are read again by the next run");
+    } else {
+        error!(delivered, dropped, unsettled, "skald ends; lines were lost");
+    }
+}
