@@ -100,7 +100,8 @@ impl Parser {
         *flags = Flags::default();
         let whole = text::read(line, plan.line_bytes, &mut self.lossy, flags);
         let inner = self.unwrapper.unwrap(whole.text, plan.format);
-        pick(plan, &inner, &mut self.picked, flags);
+        let cut = whole.truncated_from.is_some();
+        pick(plan, &inner, cut, &mut self.picked, flags);
 
         let raw = raw_stamp(plan, &inner, &self.picked, flags);
         let LineTime { time, moved_from } = stamp::advance(stamp, raw, self.missing, now);
@@ -159,7 +160,8 @@ impl Parser {
     }
 }
 
-fn pick(plan: &Plan, inner: &Inner<'_>, picked: &mut Picked, flags: &mut Flags) {
+/// Picks the wanted fields. Of a line that was cut nobody expects that it ends as it should.
+fn pick(plan: &Plan, inner: &Inner<'_>, cut: bool, picked: &mut Picked, flags: &mut Flags) {
     if inner.unfit {
         flags.set(Flag::NotInFormat);
         return picked.clear(plan.wanted.slots());
@@ -167,7 +169,7 @@ fn pick(plan: &Plan, inner: &Inner<'_>, picked: &mut Picked, flags: &mut Flags) 
     match plan.format {
         Format::Text => picked.clear(plan.wanted.slots()),
         Format::Logfmt => {
-            if !logfmt::pick(inner.text, &plan.wanted, picked) {
+            if !logfmt::pick(inner.text, &plan.wanted, picked) && !cut {
                 flags.set(Flag::NotInFormat);
             }
         }
@@ -175,7 +177,7 @@ fn pick(plan: &Plan, inner: &Inner<'_>, picked: &mut Picked, flags: &mut Flags) 
             picked.clear(plan.wanted.slots());
         }
         Format::Json | Format::Auto | Format::Cri | Format::Docker => {
-            if !json::pick(inner.text, &plan.wanted, picked) {
+            if !json::pick(inner.text, &plan.wanted, picked) && !cut {
                 flags.set(Flag::NotJson);
             }
         }
