@@ -204,7 +204,7 @@ impl<'a> From<&'a SavedFile> for FileLine<'a> {
     fn from(file: &'a SavedFile) -> Self {
         let SavedFile { path, source, identity, head, mark, seen, rotated } = file;
         Self {
-            path: path.as_path().into(),
+            path: path.as_ref().into(),
             source: Cow::Borrowed(source),
             device: identity.device,
             inode: identity.inode,
@@ -225,8 +225,8 @@ impl From<FileLine<'_>> for SavedFile {
         let fingerprint = |(len, hash)| Fingerprint { len, hash };
         let stamp = Stamp { last_raw: line.last_raw.map(UnixNanos), repeats: line.repeats };
         Self {
-            path: line.path.into(),
-            source: line.source.into_owned(),
+            path: PathBuf::from(line.path).into(),
+            source: line.source.into(),
             identity: Identity {
                 device: line.device,
                 inode: line.inode,

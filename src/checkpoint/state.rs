@@ -1,6 +1,7 @@
 //! What a restart has to know.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::model::{Fingerprint, Identity, Mark, UnixNanos};
 
@@ -16,10 +17,11 @@ pub struct State {
 /// How far one file has been settled, and how to know it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedFile {
-    /// Its last known path, in whatever bytes the disk has it.
-    pub path: PathBuf,
+    /// Its last known path, in whatever bytes the disk has it. Shared, as a save of 10,000 files
+    /// should not copy them.
+    pub path: Arc<Path>,
     /// The name of its source, because positions move when the configuration is edited.
-    pub source: String,
+    pub source: Arc<str>,
     /// Which file it is.
     pub identity: Identity,
     /// Hash of its first bytes: evidence that the inode still holds the same file.

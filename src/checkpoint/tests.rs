@@ -88,8 +88,8 @@ impl Files for Fake {
 fn a_file(number: u64) -> SavedFile {
     let fingerprint = |hash| Fingerprint { len: 64, hash };
     SavedFile {
-        path: format!("/var/log/veogen/app-{number}.log").into(),
-        source: "veogen".to_owned(),
+        path: PathBuf::from(format!("/var/log/veogen/app-{number}.log")).into(),
+        source: "veogen".into(),
         identity: Identity { device: 42, inode: 1000 + number, birth: Some(UnixNanos(7)) },
         head: fingerprint(u64::MAX - number),
         mark: Mark {
@@ -282,8 +282,8 @@ prop_compose! {
         rotated in any::<bool>(),
     ) -> SavedFile {
         SavedFile {
-            path: OsString::from_vec(path).into(),
-            source,
+            path: PathBuf::from(OsString::from_vec(path)).into(),
+            source: source.into(),
             identity: Identity { device, inode, birth: birth.map(UnixNanos) },
             head,
             mark,

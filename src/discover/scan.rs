@@ -19,7 +19,7 @@ const CHANGE_TIME_STEP: Duration = Duration::from_secs(3);
 /// What to look for.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// In the order of the configuration: of two sources that match a file, the first has it.
+    /// Of two sources that match a file, the one with the lower id has it.
     pub sources: Vec<SourceGlobs>,
 }
 
@@ -41,7 +41,7 @@ pub struct SourceGlobs {
 #[derive(Debug)]
 pub struct Scanner {
     sources: Vec<(Rules, Vec<Pattern>)>,
-    seen: Seen,
+    pub(super) seen: Seen,
     walked: Option<Now>,
 }
 

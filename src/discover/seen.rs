@@ -30,7 +30,7 @@ impl Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The name it is read by. Of several names, the one it was found by first stays as long as
-    /// it is there; found together, names that are no links come first, then the alphabet.
+    /// it is there; found together, names without links come first, then the alphabet.
     pub path: Arc<Path>,
     /// The first source that matches it.
     pub source: SourceId,
@@ -43,7 +43,7 @@ pub struct Found {
 pub struct Changes {
     /// New files, sorted by source and path.
     pub appeared: Vec<Found>,
-    /// Known files under a new path. They stay with their source.
+    /// Known files under a new path, sorted by it. They stay with their source.
     pub renamed: Vec<(Node, Arc<Path>)>,
     /// Files that no glob finds any more: removed, renamed away, or replaced.
     pub gone: Vec<Node>,
@@ -95,6 +95,7 @@ struct Place {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     pub(super) source: SourceId,
+    /// Whether it is a link, or in a folder behind one.
     pub(super) is_link: bool,
     pub(super) path: Arc<Path>,
 }
@@ -202,7 +203,7 @@ impl Seen {
             changes.appeared.push(Found { path, source, node });
         }
         changes.appeared.sort_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
-        changes.renamed.sort();
+        changes.renamed.sort_by(|a, b| a.1.cmp(&b.1));
         changes.gone.sort();
         self.troubles.log_new();
         changes

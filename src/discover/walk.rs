@@ -22,10 +22,11 @@ pub(super) struct Rules {
 /// Looks for the matches of `pattern`.
 pub(super) fn walk(pattern: &Pattern, rules: &Rules, seen: &mut Seen) {
     let start = (pattern.root.clone(), 0);
-    let mut walk =
-        Walk { pattern, rules, seen, link_roots: None, walked: HashSet::new(), todo: vec![start] };
+    let (link_roots, walked) = (None, HashSet::new());
+    let mut walk = Walk { pattern, rules, seen, link_roots, walked, todo: vec![start], depth: 0 };
     while let Some((folder, depth)) = walk.todo.pop() {
-        walk.tree(&folder, depth);
+        walk.depth = depth;
+        walk.tree(&folder);
     }
 }
 
@@ -39,22 +40,24 @@ struct Walk<'a> {
     walked: HashSet<Node>,
     /// Trees to walk and their depths: the root, then the folders behind links.
     todo: Vec<(PathBuf, usize)>,
+    /// Of the tree that is being walked. Only the root has 0: all others are behind a link.
+    depth: usize,
 }
 
 impl Walk<'_> {
-    fn tree(&mut self, start: &Path, depth: usize) {
+    fn tree(&mut self, start: &Path) {
         let Some(node) = self.seen.folder(start) else { return };
         self.walked.insert(node);
-        let depth_max = self.pattern.depth_max() - depth;
+        let depth_max = self.pattern.depth_max() - self.depth;
         let mut entries = WalkDir::new(start).min_depth(1).max_depth(depth_max).into_iter();
         while let Some(entry) = entries.next() {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {
-                    if !self.enter(entry.path(), depth + entry.depth()) {
+                    if !self.enter(entry.path(), self.depth + entry.depth()) {
                         entries.skip_current_dir();
                     }
                 }
-                Ok(entry) => self.leaf(&entry, depth + entry.depth()),
+                Ok(entry) => self.leaf(&entry, self.depth + entry.depth()),
                 Err(err) => {
                     let path = err.path().unwrap_or(start).to_owned();
                     self.seen.failed(&path, &err.into());
@@ -99,7 +102,7 @@ impl Walk<'_> {
                 Err(err) => return self.seen.failed(path, &err),
             },
         };
-        self.admit(node, Name { source: self.rules.source, is_link: false, path });
+        self.admit(node, Name { source: self.rules.source, is_link: self.depth > 0, path });
     }
 
     fn link(&mut self, path: &Path, listed: u64, depth: usize) {
