@@ -70,7 +70,7 @@ fn media_type(header: &str) -> Result<String, &'static str> {
             let quoted = value.len() > 1 && value.starts_with('"') && value.ends_with('"');
             is_token(name) && (quoted || is_token(value))
         });
-        if !valid && !(last && part.is_empty()) {
+        if !(valid || last && part.is_empty()) {
             return Err("mime: invalid media parameter");
         }
     }
@@ -118,10 +118,8 @@ fn check_timestamp(timestamp: &Timestamp) -> Result<(), Refusal> {
 /// `{"streams":[{"stream":{name:value},"values":[["<ns>","line",{name:value}]]}]}`
 fn from_json(bytes: &[u8]) -> Result<PushRequest, String> {
     let root: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let streams = match &root["streams"] {
-        Value::Null => Vec::new(),
-        streams => list(streams, "streams")?.iter().map(stream).collect::<Result<_, _>>()?,
-    };
+    let Some(streams) = root.get("streams") else { return Ok(PushRequest::default()) };
+    let streams = list(streams, "streams")?.iter().map(stream).collect::<Result<_, _>>()?;
     Ok(PushRequest { streams })
 }
 
@@ -158,9 +156,9 @@ fn list<'a>(value: &'a Value, what: &str) -> Result<&'a Vec<Value>, String> {
 fn pairs(value: &Value, what: &str) -> Result<Vec<(String, String)>, String> {
     let map = value.as_object().ok_or_else(|| format!("{what} is not an object"))?;
     map.iter()
-        .map(|(name, value)| match value {
-            Value::String(value) => Ok((name.clone(), value.clone())),
-            _ => Err(format!("{what} {name:?} is not a string")),
+        .map(|(name, value)| match value.as_str() {
+            Some(value) => Ok((name.clone(), value.to_owned())),
+            None => Err(format!("{what} {name:?} is not a string")),
         })
         .collect()
 }

@@ -37,7 +37,7 @@ pub(super) async fn range(
 ) -> Result<Response, Refusal> {
     let query = Query::parse(text(&pairs, "query")).map_err(refused)?;
     let end = instant_of(&pairs, "end")?.unwrap_or_else(|| shared.options.clock.now());
-    let start = instant_of(&pairs, "start")?.unwrap_or(end.minus(SINCE_DEFAULT));
+    let start = instant_of(&pairs, "start")?.unwrap_or_else(|| end.minus(SINCE_DEFAULT));
     streams(&shared, &headers, &pairs, &query, start..end)
 }
 

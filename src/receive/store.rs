@@ -51,15 +51,11 @@ impl Received {
     #[must_use]
     pub fn to_ndjson(&self) -> String {
         let metadata: BTreeMap<_, _> = self.metadata.iter().map(|(n, v)| (n, v)).collect();
-        format!(
-            "{{\"n\":{},\"tenant\":{},\"labels\":{},\"time\":\"{}\",\"line\":{},\"metadata\":{}}}\n",
-            self.n,
-            json!(self.tenant.as_deref()),
-            json!(*self.labels),
-            self.time.0,
-            json!(self.text()),
-            json!(metadata),
-        )
+        let (tenant, labels) = (json!(self.tenant.as_deref()), json!(*self.labels));
+        let (line, metadata) = (json!(self.text()), json!(metadata));
+        let start = format!("\"n\":{},\"tenant\":{tenant},\"labels\":{labels}", self.n);
+        let end = format!("\"line\":{line},\"metadata\":{metadata}");
+        format!("{{{start},\"time\":\"{}\",{end}}}\n", self.time.0)
     }
 }
 

@@ -33,7 +33,6 @@ fn escapes_are_those_of_go() {
     check("{a=\"\0\x01\r\x7f\u{feff}\u{ffff}\"}", Ok("{a=\"\\x00\\x01\\r\\x7f\u{feff}\u{ffff}\"}"));
 }
 
-/// Rows 3, 19 and 20.
 #[test]
 fn what_loki_cannot_parse_is_refused() {
     let at = |column, what| format!("1:{column}: parse error: {what}");

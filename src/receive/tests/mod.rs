@@ -1,5 +1,5 @@
-//! Tests over real HTTP, and of the label parser. Row numbers are those of the contract tests in
-//! ARCHITECTURE.md's source on Loki 3.4.6.
+//! Tests over real HTTP, and of the label parser. Statuses, texts and what was stored are those
+//! that Loki 3.4.6 was seen to give.
 
 mod faults;
 mod labels;

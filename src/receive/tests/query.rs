@@ -7,7 +7,7 @@ async fn shop() -> Bench {
     let r1 = |offset, line| with(entry(offset, line), &[("request_id", "r1")]);
     let r2 = |offset, line| with(entry(offset, line), &[("request_id", "r2"), ("level", "x")]);
     let info = vec![r1(1, "start"), r2(2, "start"), r1(4, "end"), r1(4, "end")];
-    let error = vec![r1(3, "failed: timeout"), entry(-2 * HOUR, "old \u{7}\"")];
+    let error = [r1(3, "failed: timeout"), entry(-2 * HOUR, "old \u{7}\"")];
     let streams = vec![
         stream("{app=\"shop\", level=\"info\"}", info),
         stream("{app=\"shop\", level=\"error\"}", error[1..].to_vec()),
@@ -134,7 +134,10 @@ async fn labels_values_series_and_health() {
         (
             "/loki/api/v1/query",
             vec![("query", "vector(1)+vector(1)"), ("time", "7000000000000000000")],
-            r#"{"result":[{"metric":{},"value":[7000000000,"2"]}],"resultType":"vector","stats":{}}"#,
+            concat!(
+                r#"{"result":[{"metric":{},"value":[7000000000,"2"]}],"#,
+                r#""resultType":"vector","stats":{}}"#
+            ),
         ),
     ] {
         let answer = bench.get(path, &pairs, &[]).await;
@@ -161,19 +164,16 @@ async fn every_copy_is_listed_and_appended_to_the_file() {
     let body =
         snap(&PushRequest { streams: vec![stream(labels, vec![entry(7, "")])] }.encode_to_vec());
     bench.post(PUSH, &[("x-scope-orgid", "t")], body).await;
-    let row = |n: u8| {
-        let line = "a\u{fffd}\\\"\\n";
-        format!(
-            "{{\"n\":{n},\"tenant\":null,\"labels\":{{\"a\":\"1\",\"b\":\"2\"}},\"time\":\"{NOW}\",\"line\":\"{line}\",\"metadata\":{{\"m\":\"é\"}}}}\n"
-        )
+    let row = |n: u8, tenant: &str, time: i64, line: &str, metadata: &str| {
+        let labels = r#""labels":{"a":"1","b":"2"}"#;
+        let end = format!(r#""time":"{time}","line":"{line}","metadata":{{{metadata}}}"#);
+        format!("{{\"n\":{n},\"tenant\":{tenant},{labels},{end}}}\n")
     };
-    let last = format!(
-        "{{\"n\":3,\"tenant\":\"t\",\"labels\":{{\"a\":\"1\",\"b\":\"2\"}},\"time\":\"{}\",\"line\":\"\",\"metadata\":{{}}}}\n",
-        NOW + 7
-    );
+    let first = |n| row(n, "null", NOW, "a\u{fffd}\\\"\\n", r#""m":"é""#);
+    let last = row(3, "\"t\"", NOW + 7, "", "");
     let listed = bench.get_text("/skald/entries", &[], &[]).await.1;
-    assert_eq!(listed + "\n", row(2) + &last, "two are kept");
-    assert_eq!(fs_err::read_to_string(&path).unwrap(), row(1) + &row(2) + &last);
+    assert_eq!(listed + "\n", first(2) + &last, "two are kept");
+    assert_eq!(fs_err::read_to_string(&path).unwrap(), first(1) + &first(2) + &last);
     let stats = bench.get("/skald/stats", &[], &[]).await;
     assert_eq!(stats["forgotten"], 1);
     assert_eq!(stats["entries"], 3);
