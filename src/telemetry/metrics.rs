@@ -184,7 +184,7 @@ metrics! {
     labels_demoted: Counter, "Labels moved to structured metadata for having too many values";
     files: Family<State, Gauge>, "Open or waiting files, by state";
     lag_bytes: Gauge, "Bytes in files that were not read yet";
-    oldest_unsettled_seconds: Seconds, "Age of the oldest line read but not settled, since its read";
+    oldest_unsettled_seconds: Seconds, "Time since the oldest unsettled line was read";
     rotations: Counter, "Files found renamed or replaced";
     truncations: Counter, "Files found shorter than before";
     files_unreadable: Family<Why, Counter>, "Files that could not be opened or read, by cause";
