@@ -180,7 +180,10 @@ fn tls(problems: &mut Problems, loki: &Section<'_>, config: &mut Config) {
             );
         }
     }
-    if config.push.url.starts_with("http:") {
+    let is_default = !tls.insecure_skip_verify
+        && [&tls.ca_file, &tls.cert_file, &tls.key_file].iter().all(|file| file.is_none())
+        && tls.server_name.is_none();
+    if config.push.url.starts_with("http:") && !is_default {
         let problem = Problem::warning("`tls` with a URL that is not https");
         problems.push(problem.at(loki.head("tls"), "not used"));
     }

@@ -52,23 +52,24 @@ const RESERVED_HEADERS: [(&str, &str); 9] = [
     ("proxy-authorization", "write the credentials into the URL of `proxy`"),
 ];
 
-/// Whether `name` can be a label or metadata name; `what` says which it is.
+/// Whether `name`, in messages `shown`, can be a label or metadata name; `what` says which it is.
 pub(super) fn is_name(
     problems: &mut Problems,
     name: &str,
+    shown: &str,
     span: &std::ops::Range<usize>,
     what: &str,
 ) -> bool {
-    let shown = short(name);
     let mut refuse = |label: String, hint: String| {
         let problem = Problem::error(format!("`{shown}` cannot be the name of a {what}"));
         problems.push(problem.at(span, label).hint(hint));
         false
     };
-    if name != sanitised(name) {
+    if name.is_empty() || name != sanitised(name) {
         let hint = match sanitised(name) {
             better if better.is_empty() => "give it a name".to_owned(),
-            better => format!("write `{}`", short(&better)),
+            better if shown == short(name) => format!("write `{}`", short(&better)),
+            _ => "letters, digits and `_` only".to_owned(),
         };
         return refuse("not letters, digits and `_`, or a digit first".into(), hint);
     }
@@ -82,7 +83,7 @@ pub(super) fn is_name(
     }
     if LOGQL_KEYWORDS.contains(&name) {
         problems.push(
-            Problem::warning(format!("`{name}` is a word of LogQL"))
+            Problem::warning(format!("`{shown}` is a word of LogQL"))
                 .at(span, "cannot be selected by")
                 .hint(format!("Loki stores it, but `{{{name}=\"…\"}}` is a syntax error there")),
         );
@@ -103,16 +104,16 @@ pub(super) fn sanitised(name: &str) -> String {
 /// Fixed labels.
 pub(super) fn labels(problems: &mut Problems, node: &Node) -> Option<Vec<(String, String)>> {
     let label = |problems: &mut Problems, (key, value): &(Key, Node)| {
-        let is_name = is_name(problems, &key.name, &key.span, "label");
+        let is_name = is_name(problems, &key.name, &short(&key.name), &key.span, "label");
         let text = values::text(problems, value)?;
-        let label = if LABEL_VALUE_BYTES_MAX < text.text.len() {
-            format!("over {LABEL_VALUE_BYTES_MAX} bytes")
+        let (label, hint) = if LABEL_VALUE_BYTES_MAX < text.text.len() {
+            (format!("over {LABEL_VALUE_BYTES_MAX} bytes"), "a label is for a few short values")
         } else if text.text.contains('\u{FFFD}') {
-            "holds U+FFFD".to_owned()
+            ("holds U+FFFD".to_owned(), "was the file saved in another encoding?")
         } else {
             return is_name.then(|| (key.name.clone(), text.text.clone()));
         };
-        wrong(problems, value, "a label value that Loki refuses".into(), &label, "shorten it")
+        wrong(problems, value, "a label value that Loki refuses".into(), &label, hint)
     };
     Some(map(problems, node)?.iter().filter_map(|entry| label(problems, entry)).collect())
 }
@@ -163,7 +164,7 @@ pub(super) fn headers(problems: &mut Problems, node: &Node) -> Option<Vec<(Strin
         }
         let text = values::text(problems, value)?;
         if HeaderValue::from_str(&text.text).is_err() {
-            let hint = "a header is one line of printable ASCII";
+            let hint = "a header is one line of text";
             let message = format!("the value of `{}` cannot be a header", key.name);
             return wrong(problems, value, message, "not allowed in HTTP", hint);
         }

@@ -58,8 +58,9 @@ impl Problem {
         self
     }
 
+    /// For the order; what has no place comes last.
     fn start(&self) -> usize {
-        self.place.as_ref().map_or(0, |(span, _)| span.start)
+        self.place.as_ref().map_or(usize::MAX, |(span, _)| span.start)
     }
 }
 

@@ -52,13 +52,13 @@ impl Named<'_> {
         problems: &mut Problems,
         kind: Kind,
         name: &str,
+        shown: &str,
         span: &Range<usize>,
     ) -> bool {
         let (same, other) = match kind {
             Kind::Label => (&mut self.labels, &self.metadata),
             Kind::Metadata => (&mut self.metadata, &self.labels),
         };
-        let shown = short(name);
         if let Some(first) = same.get(name) {
             problems.push(
                 Problem::error(format!("`{shown}` has two rules"))
@@ -113,16 +113,16 @@ fn fields(problems: &mut Problems, node: &Node, kind: Kind, named: &mut Named<'_
     let mut fields = vec![];
     for item in list(problems, node) {
         let found: Vec<_> = match &item.value {
-            Value::Map(entries) => {
-                (entries.iter()).map(|entry| (long(problems, entry, kind), &entry.0.span)).collect()
-            }
+            Value::Map(entries) => (entries.iter())
+                .map(|entry| (long(problems, entry, kind), short(&entry.0.name), &entry.0.span))
+                .collect(),
             Value::Null | Value::Text(_) | Value::List(_) | Value::Broken => {
-                vec![(short_form(problems, item, kind), &item.span)]
+                vec![(short_form(problems, item, kind), shown_path(item), &item.span)]
             }
         };
-        for (field, span) in found {
+        for (field, shown, span) in found {
             let Some(field) = field else { continue };
-            if named.add(problems, kind, &field.name, span) {
+            if named.add(problems, kind, &field.name, &shown, span) {
                 fields.push(field);
             }
         }
@@ -135,15 +135,22 @@ fn fields(problems: &mut Problems, node: &Node, kind: Kind, named: &mut Named<'_
 fn short_form(problems: &mut Problems, node: &Node, kind: Kind) -> Option<Field> {
     let path = field_path(problems, node)?;
     let name = sanitised(&path.0.join("_"));
-    if !is_name(problems, &name, &node.span, kind.name()) {
+    if !is_name(problems, &name, &shown_path(node), &node.span, kind.name()) {
         return None;
     }
     Some(Field { name, from: vec![path], regex: None, map: vec![], default: None })
 }
 
+fn shown_path(node: &Node) -> String {
+    match &node.value {
+        Value::Text(text) => shown(text),
+        Value::Null | Value::List(_) | Value::Map(_) | Value::Broken => String::new(),
+    }
+}
+
 /// A name, and where its value comes from; `from` is the field of that name if it is left out.
 fn long(problems: &mut Problems, (key, node): &(Key, Node), kind: Kind) -> Option<Field> {
-    let is_name = is_name(problems, &key.name, &key.span, kind.name());
+    let is_name = is_name(problems, &key.name, &short(&key.name), &key.span, kind.name());
     if !matches!(node.value, Value::Map(_) | Value::Broken) {
         let span = if node.span.is_empty() { &key.span } else { &node.span };
         problems.push(

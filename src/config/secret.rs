@@ -29,8 +29,12 @@ const SECRET_WORDS: [&str; 12] = [
 
 /// Credentials in a URL, with and without a scheme, and what follows its `?`.
 static IN_URL: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"://([^\s"']*)@|([^\s/"'{}\[\],]+:[^\s"']*)@|://[^\s"'?]*\?([^\s"']+)"#)
-        .expect("BUG: the pattern is fixed")
+    let patterns = [
+        r#"[A-Za-z][\w+.-]*://([^\s"']*)@"#,
+        r#"([^\s/"'{}\[\],]+:[^\s"']*)@"#,
+        r#"://[^\s"'?]*\?([^\s"']+)"#,
+    ];
+    Regex::new(&patterns.join("|")).expect("BUG: the patterns are fixed")
 });
 
 /// What an expansion falls back on.

@@ -30,7 +30,7 @@ impl<'n> Section<'n> {
                 return Some(Self { known, head, entries });
             }
             Value::Broken => return None,
-            Value::Null => "no value",
+            Value::Null => "nothing",
             Value::Text(_) => "one value",
             Value::List(_) => "a list",
         };

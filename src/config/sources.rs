@@ -11,7 +11,7 @@ use super::raw::{Node, Value};
 use super::report::Problem;
 use super::rules;
 use super::section::Section;
-use super::values::{absolute, choice, flag, list, short, shown, text, wrong};
+use super::values::{absolute, choice, flag, list, shown, text, wrong};
 use crate::model::LABEL_NAMES_MAX;
 use crate::parse::{Format, Rule};
 
@@ -184,7 +184,7 @@ fn files_input(
         };
         if let Some(first) = seen.globs.insert(glob.clone(), node.span.clone()) {
             problems.push(
-                Problem::warning(format!("`{}` is named twice", short(&glob)))
+                Problem::warning("a pattern that is there already")
                     .at(&node.span, "never matches here")
                     .also(&first, "a file belongs to the first source that matches it"),
             );

@@ -180,8 +180,16 @@ pub(super) fn size(
     in_range(problems, node, text, value, &range, show_size).then_some(value)
 }
 
+/// As it would be written in the file.
 pub(super) fn show_size(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
+    const MIB: u64 = 1024 * 1024;
+    if bytes != 0 && bytes.is_multiple_of(MIB) {
+        format!("{}MiB", bytes / MIB)
+    } else if bytes != 0 && bytes.is_multiple_of(1024) {
+        format!("{}KiB", bytes / 1024)
+    } else {
+        format!("{bytes}")
+    }
 }
 
 /// A whole number.
