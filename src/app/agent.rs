@@ -19,6 +19,7 @@ use super::file_log::FileLog;
 use super::lane::{Board, Ground, Lane, TROUBLE_AFTER};
 use super::pipeline::{Pipeline, Source};
 use super::readers::{self, FileShell, StdinShell};
+use super::pulse::Pulses;
 use super::registry::Registry;
 use super::stdin::StdinWorker;
 use super::wake::{Doorbell, Told};
@@ -69,6 +70,7 @@ pub struct Common {
     /// All counters.
     pub metrics: Metrics,
     health: Arc<Board>,
+    pulses: Arc<Pulses>,
 }
 
 impl Common {
@@ -87,6 +89,12 @@ impl Common {
         let mut reasons: Vec<String> = self.health.all().into_iter().filter_map(trouble).collect();
         reasons.dedup();
         reasons
+    }
+
+    /// Which threads have not been heard of lately.
+    #[must_use]
+    pub fn not_healthy(&self, now: Now) -> Vec<String> {
+        self.pulses.silent(now)
     }
 
     pub(super) fn is_holding(&self) -> bool {
@@ -283,7 +291,7 @@ impl Builder {
             let bells = waiting.lock().expect("BUG: a thread panicked while it held the bells");
             bells.iter().for_each(Doorbell::fed);
         });
-        let names = sources.iter().map(|source| source.name.clone()).collect();
+        let names = sources.iter().map(|source| source.name.as_str().into()).collect();
         let registry = Arc::new(Registry::new(names, saved.files));
         let health = Arc::new(Board::default());
         let dead_letters = config.state_dir.as_ref().map(|folder| {
@@ -297,7 +305,7 @@ impl Builder {
             health: Arc::clone(&health),
             give_up: CancellationToken::new(),
         };
-        let common = Common { clock, registry, sources, pool, metrics, health };
+        let common = Common { clock, registry, sources, pool, metrics, health, pulses: Arc::default() };
         Self { config, extras, common, ground, transport, lanes: JoinSet::new(), bells }
     }
 
@@ -371,9 +379,10 @@ impl Builder {
             let log = FileLog::new(self.common.metrics.clone());
             let worker = Worker::new(options, self.pipeline(true), shared, log);
             let (batches, bell, inbox) = self.lane(false);
-            let clock = self.common.clock;
-            let shell = FileShell { worker, batches, inbox, bell: bell.clone(), clock };
-            let thread = spawn(&format!("skald-read-{idx}"), move || shell.run())?;
+            let (clock, name) = (self.common.clock, format!("skald-read-{idx}"));
+            let pulse = self.common.pulses.add(&name, clock.now());
+            let shell = FileShell { worker, batches, inbox, bell: bell.clone(), clock, pulse };
+            let thread = spawn(&name, move || shell.run())?;
             threads.push((bell, thread));
         }
         Ok(threads)
@@ -401,9 +410,9 @@ impl Builder {
             super::stdin::pump(io::stdin().lock(), &asked, &pump_bell, tee);
         })?;
         let (clock, metrics) = (self.common.clock, self.common.metrics.clone());
-        let bell_of_shell = bell.clone();
+        let (pulse, own_bell) = (self.common.pulses.add("skald-lines", clock.now()), bell.clone());
         let shell =
-            StdinShell { worker, batches, inbox, bell: bell_of_shell, asks, clock, metrics };
+            StdinShell { worker, batches, inbox, bell: own_bell, asks, clock, metrics, pulse };
         let thread = spawn("skald-lines", move || {
             shell.run();
             drop(ended);
@@ -418,7 +427,10 @@ impl Builder {
     ) -> Result<JoinHandle<()>, AppError> {
         let common = self.common.clone();
         let folder: Option<PathBuf> = self.config.state_dir.clone();
-        spawn("skald-control", move || control::run(discovery, &common, folder.as_ref(), &inbox))
+        let pulse = common.pulses.add("skald-control", common.clock.now());
+        spawn("skald-control", move || {
+            control::run(discovery, &common, folder.as_ref(), &inbox, &pulse);
+        })
     }
 }
 

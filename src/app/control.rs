@@ -10,6 +10,7 @@ use tracing::{error, info};
 
 use super::agent::Common;
 use super::files::Disk;
+use super::pulse::Pulse;
 use super::wake::{Doorbell, Told};
 use crate::checkpoint::{self, CheckpointError, Demoted, State};
 use crate::discover::{Changes, Hint, Hints, Node, Scanner};
@@ -147,11 +148,13 @@ pub(super) fn run(
     common: &Common,
     state_dir: Option<&PathBuf>,
     calls: &Receiver<Call>,
+    pulse: &Pulse,
 ) {
     let mut keeper = Keeper::new(state_dir.cloned());
     let mut tick_at = Duration::ZERO;
     loop {
         let now = common.clock.now();
+        pulse.beat(now);
         if let Some(discovery) = &mut discovery {
             discovery.take_hints(now);
             if discovery.scan_at <= now.mono {

@@ -11,6 +11,7 @@ mod files;
 
 mod file_log;
 mod pipeline;
+mod pulse;
 mod registry;
 mod wake;
 mod windows;
@@ -31,6 +32,7 @@ pub use self::file_log::FileLog;
 pub use self::files::Disk;
 pub use self::lane::{Board, Ground, Lane, settle};
 pub use self::pipeline::{From, Pipeline, Source, Stop};
+pub use self::pulse::{Pulse, Pulses};
 pub use self::registry::{Lag, Registry};
 pub use self::stdin::{StdinDone, StdinWorker};
 pub use self::wake::{Doorbell, Told};

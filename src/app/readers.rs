@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::files::Disk;
 use super::lane;
 use super::pipeline::Pipeline;
+use super::pulse::Pulse;
 use super::stdin::{READ_BYTES, StdinDone, StdinWorker};
 use super::wake::{Doorbell, Told};
 use super::worker::{Done, Worker};
@@ -38,6 +39,8 @@ pub(super) struct FileShell {
     pub bell: Doorbell,
     /// Reads the time.
     pub clock: Clock,
+    /// Says that it lives.
+    pub pulse: Pulse,
 }
 
 impl FileShell {
@@ -49,7 +52,9 @@ impl FileShell {
             if self.hear(wait) {
                 break;
             }
-            done = self.worker.turn(self.clock.now(), &mut Disk);
+            let now = self.clock.now();
+            self.pulse.beat(now);
+            done = self.worker.turn(now, &mut Disk);
             if !hand_over(&mut self.worker.pipeline, &self.batches) {
                 return;
             }
@@ -117,6 +122,8 @@ pub(super) struct StdinShell {
     pub clock: Clock,
     /// Counts what nobody will read again.
     pub metrics: Metrics,
+    /// Says that it lives.
+    pub pulse: Pulse,
 }
 
 impl StdinShell {
@@ -151,7 +158,9 @@ impl StdinShell {
                 Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             }
-            done = self.worker.turn(self.clock.now());
+            let now = self.clock.now();
+            self.pulse.beat(now);
+            done = self.worker.turn(now);
             if !hand_over(&mut self.worker.pipeline, &self.batches) {
                 break;
             }

@@ -1,8 +1,8 @@
 //! What is known of every file: read to where, settled to where, and how to know it again.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ const FORGET_AFTER_NANOS: i64 = 7 * 24 * 3_600_000_000_000;
 /// Shared by readers, senders and the checkpoint; locked once or twice a chunk and once a push.
 #[derive(Debug)]
 pub struct Registry {
-    sources: Vec<String>,
+    sources: Vec<Arc<str>>,
     inner: Mutex<Inner>,
 }
 
@@ -36,7 +36,7 @@ struct Inner {
 #[derive(Debug)]
 struct Tracked {
     source: SourceId,
-    path: PathBuf,
+    path: Arc<Path>,
     identity: Identity,
     head: Fingerprint,
     size: u64,
@@ -63,7 +63,7 @@ pub struct Lag {
 impl Registry {
     /// A registry that knows what an earlier run has saved.
     #[must_use]
-    pub fn new(sources: Vec<String>, saved: Vec<SavedFile>) -> Self {
+    pub fn new(sources: Vec<Arc<str>>, saved: Vec<SavedFile>) -> Self {
         let key = |file: &SavedFile| (file.identity.device, file.identity.inode);
         let saved = saved.into_iter().map(|file| (key(&file), file)).collect();
         Self { sources, inner: Mutex::new(Inner { saved, ..Inner::default() }) }
@@ -75,7 +75,7 @@ impl Registry {
     pub fn resume(&self, inode: (u64, u64), path: &Path) -> Option<Resume> {
         let inner = self.inner();
         let by_path = || {
-            let same = |file: &&SavedFile| file.identity.inode == inode.1 && file.path == path;
+            let same = |file: &&SavedFile| file.identity.inode == inode.1 && *file.path == *path;
             inner.saved.values().find(same)
         };
         let saved = inner.saved.get(&inode).or_else(by_path)?;
@@ -181,12 +181,12 @@ impl Registry {
 }
 
 impl Inner {
-    fn note(&mut self, news: &News, now: Now, sources: &[String]) {
+    fn note(&mut self, news: &News, now: Now, sources: &[Arc<str>]) {
         match news {
             News::Opened { file, source, path, identity, start, size, resumed: _ } => {
                 let tracked = Tracked {
                     source: *source,
-                    path: path.clone(),
+                    path: path.as_path().into(),
                     identity: *identity,
                     head: Fingerprint::default(),
                     size: *size,
@@ -198,7 +198,7 @@ impl Inner {
                 };
                 // An entry for the same inode under another device number is this file's.
                 self.saved.retain(|_, saved| {
-                    (saved.identity.inode, &saved.path) != (identity.inode, path)
+                    saved.identity.inode != identity.inode || *saved.path != **path
                 });
                 self.saved.remove(&(identity.device, identity.inode));
                 self.files.insert(*file, tracked);
@@ -229,7 +229,7 @@ impl Inner {
         match news {
             News::Head { head, .. } => tracked.head = *head,
             News::Renamed { path, .. } => {
-                tracked.path.clone_from(path);
+                tracked.path = path.as_path().into();
                 tracked.state = FileState::Following;
             }
             News::Rotated { .. } => tracked.state = FileState::Rotated,
@@ -248,7 +248,7 @@ impl Inner {
         (tracked.closed, tracked.replaced) = (true, true);
         let successor = Tracked {
             source: tracked.source,
-            path: tracked.path.clone(),
+            path: Arc::clone(&tracked.path),
             identity: tracked.identity,
             head: Fingerprint::default(),
             size: 0,
@@ -266,7 +266,7 @@ impl Inner {
     }
 
     /// A closed file is settled: only its place is remembered.
-    fn retire(&mut self, file: FileKey, now: UnixNanos, sources: &[String]) {
+    fn retire(&mut self, file: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
         let Some(file) = self.files.remove(&file) else { return };
         if !file.replaced {
             let key = (file.identity.device, file.identity.inode);
@@ -276,10 +276,10 @@ impl Inner {
 }
 
 impl Tracked {
-    fn to_save(&self, now: UnixNanos, sources: &[String]) -> SavedFile {
+    fn to_save(&self, now: UnixNanos, sources: &[Arc<str>]) -> SavedFile {
         SavedFile {
-            path: self.path.clone(),
-            source: sources[usize::from(self.source.0)].clone(),
+            path: Arc::clone(&self.path),
+            source: Arc::clone(&sources[usize::from(self.source.0)]),
             identity: self.identity,
             head: self.head,
             mark: self.ledger.watermark(),
@@ -288,11 +288,11 @@ impl Tracked {
         }
     }
 
-    fn to_json(&self, sources: &[String]) -> serde_json::Value {
+    fn to_json(&self, sources: &[Arc<str>]) -> serde_json::Value {
         let (read, settled) = (self.ledger.read_to().offset.0, self.ledger.watermark().offset.0);
         json!({
             "path": self.path.to_string_lossy(),
-            "source": sources[usize::from(self.source.0)],
+            "source": *sources[usize::from(self.source.0)],
             "device": self.identity.device,
             "inode": self.identity.inode,
             "birth": self.identity.birth.map(|birth| birth.to_string()),

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
@@ -11,7 +12,8 @@ use tracing::{error, info, warn};
 
 use super::args::{Cli, Log, Run, Ship};
 use super::setup;
-use crate::app::{Agent, Ended, Extras};
+use crate::admin::{Admin, Pages};
+use crate::app::{Agent, Common, Ended, Extras};
 use crate::config::{Config, Input};
 use crate::telemetry::{Metrics, init_log};
 
@@ -82,10 +84,31 @@ async fn serve(config: Config, extras: Extras) -> anyhow::Result<Ended> {
     let stop = CancellationToken::new();
     watch_signals(stop.clone())?;
     info!(version = env!("CARGO_PKG_VERSION"), url = config.push.url, "skald starts");
+    let admin = config.admin_listen.map(Admin::bind).transpose()?;
     let agent = Agent::start(config, extras, Metrics::new())?;
+    let stop_admin = CancellationToken::new();
+    let served = admin.map(|admin| {
+        info!(address = %admin.addr(), "serving /metrics, /ready, /healthy and /files");
+        tokio::spawn(admin.serve(pages(agent.common()), stop_admin.clone()))
+    });
     let ended = agent.run(stop).await;
+    stop_admin.cancel();
+    if let Some(served) = served {
+        served.await??;
+    }
     say(ended);
     Ok(ended)
+}
+
+fn pages(common: &Common) -> Pages {
+    let (metrics, ready) = (common.metrics.clone(), common.clone());
+    let (healthy, files) = (common.clone(), Arc::clone(&common.registry));
+    Pages {
+        metrics: Box::new(move || metrics.encode()),
+        not_ready: Box::new(move || ready.not_ready(ready.clock.now())),
+        not_healthy: Box::new(move || healthy.not_healthy(healthy.clock.now())),
+        files: Box::new(move || files.to_json().to_string()),
+    }
 }
 
 /// The first signal asks for an orderly end, the second ends at once.

@@ -1,0 +1,41 @@
+//! `skald receive`: a small Loki-compatible receiver.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::args::{Log, Receive};
+use crate::app;
+use crate::receive::{Clock, Options, Receiver};
+use crate::telemetry::init_log;
+
+/// The receiver's clock is the agent's.
+pub(super) fn options() -> Options {
+    let clock = app::Clock::start();
+    Options::new(Clock::new(move || clock.now().wall))
+}
+
+pub(super) fn receive(args: &Receive, log: &Log, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    init_log(log.log_format, log.log_level)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let options = Options { keep: args.keep, out: args.out.clone(), ..options() };
+    runtime.block_on(async {
+        let receiver = Receiver::start(args.listen, options).await?;
+        writeln!(out, "receiving on http://{}", receiver.addr())?;
+        out.flush()?;
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        }
+        let stats = receiver.store().stats();
+        receiver.stop().await?;
+        writeln!(out, "received {} entries in {} streams", stats.entries, stats.per_stream.len())?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
