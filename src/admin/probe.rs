@@ -1,7 +1,7 @@
 //! Asking a running agent, for container probes: no runtime, no library, quick to start.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::error::AdminError;
@@ -10,12 +10,12 @@ use super::error::AdminError;
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Asks the agent whose `admin.listen` is `addr` for /ready and gives back its answer. Connecting
-/// and every read wait for `timeout` at most.
+/// and every read wait for `timeout` at most. An agent that listens on every address (`0.0.0.0`) is
+/// asked on loopback: that is what connecting there means.
 ///
 /// # Errors
 /// Nobody answers, or the answer is not 200.
 pub fn probe(addr: SocketAddr, timeout: Duration) -> Result<String, AdminError> {
-    let addr = reachable(addr);
     let answer = get(addr, timeout).map_err(|source| AdminError::Probe { addr, source })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let line = head.lines().next().unwrap_or_default();
@@ -35,15 +35,4 @@ fn get(addr: SocketAddr, timeout: Duration) -> io::Result<String> {
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// An agent that listens on every address is asked on loopback.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
-    if addr.ip().is_unspecified() {
-        addr.set_ip(match addr.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    addr
 }

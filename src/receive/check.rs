@@ -118,8 +118,7 @@ impl Checked {
         if stream.entries.is_empty() {
             return;
         }
-        let service = labels.get("service_name").unwrap_or("unknown_service").len();
-        self.weight += stream.encoded_len() + STREAM_WEIGHT + service;
+        self.weight += stream.encoded_len() + STREAM_WEIGHT + service(&labels).len();
         self.weight += stream.entries.len() * ENTRY_WEIGHT;
         self.bytes += stream.entries.iter().map(|e| e.line.len() + metadata_len(e)).sum::<usize>();
         self.streams.push((Arc::new(labels), stream.entries));
@@ -130,12 +129,15 @@ fn discover(labels: Labels) -> Labels {
     if labels.get("service_name").is_some() {
         return labels;
     }
-    let found = SERVICE_NAME.iter().find_map(|name| labels.get(name));
-    let service = found.unwrap_or("unknown_service").to_owned();
     let mut pairs: Vec<(String, String)> =
         labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    pairs.push(("service_name".to_owned(), service));
+    pairs.push(("service_name".to_owned(), service(&labels).to_owned()));
     Labels::from_pairs(pairs)
+}
+
+/// What Loki takes for the service's name.
+fn service(labels: &Labels) -> &str {
+    SERVICE_NAME.iter().find_map(|name| labels.get(name)).unwrap_or("unknown_service")
 }
 
 /// `ValidateLabels` in Loki's `validator.go`.

@@ -51,12 +51,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// Loki's defaults, without `service_name`, keeping a million entries.
+    /// Loki's defaults, without `service_name`, keeping 250,000 entries.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
             clock,
-            keep: 1_000_000,
+            keep: 250_000,
             auth: false,
             discover_service_name: false,
             allow_structured_metadata: true,

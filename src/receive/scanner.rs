@@ -72,7 +72,6 @@ impl<'a> Scanner<'a> {
                 Some('\\') if quote != '`' => {
                     self.escape(quote, &mut bytes).map_err(|what| error(start, what))?;
                 }
-                Some(char::REPLACEMENT_CHARACTER) => return Err(error(start, INVALID)),
                 Some('\n') if quote != '`' => return Err(error(start, UNTERMINATED)),
                 None if quote == '`' => return Err(error(start, "unterminated raw string")),
                 None => return Err(error(start, UNTERMINATED)),
@@ -81,7 +80,7 @@ impl<'a> Scanner<'a> {
         }
         match String::from_utf8(bytes) {
             Ok(text) if !text.contains(char::REPLACEMENT_CHARACTER) => Ok(Some(text)),
-            _ => Err(error(start, INVALID)),
+            _ => Err(error(start, "invalid UTF-8 rune")),
         }
     }
 
@@ -157,7 +156,6 @@ impl<'a> Scanner<'a> {
     }
 }
 
-const INVALID: &str = "invalid UTF-8 rune";
 const UNTERMINATED: &str = "unterminated quoted string";
 
 fn error(at: usize, what: impl Into<String>) -> ParseError {

@@ -47,6 +47,11 @@ impl Received {
         String::from_utf8_lossy(&self.line)
     }
 
+    /// What makes two copies equal to Loki 3.4: not their metadata.
+    fn identity(&self) -> (&Labels, UnixNanos, &[u8]) {
+        (&self.labels, self.time, &self.line)
+    }
+
     /// As one line of JSON, with its newline.
     #[must_use]
     pub fn to_ndjson(&self) -> String {
@@ -88,7 +93,10 @@ pub struct Stats {
     pub pushes: BTreeMap<String, u64>,
     /// Entries stored, each copy.
     pub entries: u64,
-    /// Of those, how many are forgotten because `keep` was reached.
+    /// Of those that are kept, how many differ in stream, time or line: Loki's queries show each
+    /// of these once.
+    pub distinct: u64,
+    /// Entries that are forgotten because `keep` was reached.
     pub forgotten: u64,
     /// Streams.
     pub streams: u64,
@@ -148,10 +156,12 @@ impl Store {
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let kept = self.entries();
+        let distinct: HashSet<_> = kept.iter().map(|entry| entry.identity()).collect();
         let state = self.state();
         let per_stream =
             state.streams.iter().map(|((_, labels), s)| (labels.to_string(), s.entries));
-        let mut stats = Stats { per_stream: BTreeMap::new(), ..state.stats.clone() };
+        let mut stats = Stats { distinct: distinct.len() as u64, ..state.stats.clone() };
         for (labels, entries) in per_stream {
             *stats.per_stream.entry(labels).or_default() += entries;
         }
@@ -168,7 +178,7 @@ impl Store {
             .filter(|entry| !self.0.auth || entry.tenant.as_deref() == tenant)
             .filter(|entry| span.start <= entry.time && entry.time < span.end)
             .filter(|entry| query.finds(entry))
-            .filter(|entry| seen.insert((&entry.labels, entry.time, &entry.line)))
+            .filter(|entry| seen.insert(entry.identity()))
             .collect();
         found.sort_by_key(|entry| (entry.time, entry.n));
         if span.direction == Direction::Backward {

@@ -38,6 +38,8 @@ async fn find(bench: &Bench, query: &str, more: &[(&str, &str)]) -> String {
 #[tokio::test]
 async fn selectors_and_filters_find_lines_once() {
     let bench = shop().await;
+    let stats = bench.receiver.store().stats();
+    assert_eq!((stats.entries, stats.distinct), (7, 6), "one came twice");
     for (query, expected) in [
         (r#"{app="shop"}"#, "start, start, failed: timeout, end"),
         (r#"{app="shop", level="info"}"#, "start, start, end"),
@@ -177,6 +179,7 @@ async fn every_copy_is_listed_and_appended_to_the_file() {
     let stats = bench.get("/skald/stats", &[], &[]).await;
     assert_eq!(stats["forgotten"], 1);
     assert_eq!(stats["entries"], 3);
+    assert_eq!(stats["distinct"], 2);
     assert_eq!(stats["per_stream"], serde_json::json!({"{a=\"1\", b=\"2\"}": 3}));
     bench.receiver.stop().await.unwrap();
 }
