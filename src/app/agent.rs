@@ -18,8 +18,8 @@ use super::error::AppError;
 use super::file_log::FileLog;
 use super::lane::{Board, Ground, Lane, TROUBLE_AFTER};
 use super::pipeline::{Pipeline, Source};
-use super::readers::{self, FileShell, StdinShell};
 use super::pulse::Pulses;
+use super::readers::{self, FileShell, StdinShell};
 use super::registry::Registry;
 use super::stdin::StdinWorker;
 use super::wake::{Doorbell, Told};
@@ -294,9 +294,10 @@ impl Builder {
         let names = sources.iter().map(|source| source.name.as_str().into()).collect();
         let registry = Arc::new(Registry::new(names, saved.files));
         let health = Arc::new(Board::default());
-        let dead_letters = config.state_dir.as_ref().map(|folder| {
-            Arc::new(DeadLetters::new(folder, config.dead_letters.bytes_max))
-        });
+        let dead_letters = config
+            .state_dir
+            .as_ref()
+            .map(|folder| Arc::new(DeadLetters::new(folder, config.dead_letters.bytes_max)));
         let ground = Ground {
             clock,
             registry: Arc::clone(&registry),
@@ -305,7 +306,8 @@ impl Builder {
             health: Arc::clone(&health),
             give_up: CancellationToken::new(),
         };
-        let common = Common { clock, registry, sources, pool, metrics, health, pulses: Arc::default() };
+        let common =
+            Common { clock, registry, sources, pool, metrics, health, pulses: Arc::default() };
         Self { config, extras, common, ground, transport, lanes: JoinSet::new(), bells }
     }
 

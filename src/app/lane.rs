@@ -14,9 +14,7 @@ use super::wake::Doorbell;
 use crate::batch::Sealed;
 use crate::ledger::Receipt;
 use crate::model::{Counts, Now, Reason};
-use crate::push::{
-    Answer, DeadLetter, DeadLetters, Health, Sender, Settled, Step, Transport,
-};
+use crate::push::{Answer, DeadLetter, DeadLetters, Health, Sender, Settled, Step, Transport};
 use crate::telemetry::Metrics;
 
 /// What all lanes share.

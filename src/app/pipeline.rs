@@ -133,7 +133,9 @@ impl Pipeline {
                 (&mut self.batcher, &mut self.outbox, &self.sources[idx], self.epochs[idx]);
             let taken = self.parsers[idx].line(line, stamp, now, |verdict| match verdict {
                 Verdict::Drop(reason) => Taken::Dropped(reason),
-                Verdict::Emit(entry) if from.limit < entry.time => Taken::Not(Stop::Ahead(entry.time)),
+                Verdict::Emit(entry) if from.limit < entry.time => {
+                    Taken::Not(Stop::Ahead(entry.time))
+                }
                 Verdict::Emit(entry) => {
                     let place = Place { batcher, outbox, source, epoch };
                     place.take(from, &entry, input, now)
@@ -202,10 +204,12 @@ impl Pipeline {
         self.batcher.reserve(bytes)
     }
 
-    /// Gives back what was reserved and not used, and seals the batch when its time has come.
-    pub fn settle_down(&mut self, now: Now) {
+    /// Gives back what was reserved and not used, and seals the batch when its time has come;
+    /// while there is `more` to read at once, that is only when it has reached its age.
+    pub fn settle_down(&mut self, more: bool, now: Now) {
         self.batcher.release_spare();
-        if self.outbox.is_empty() && self.due_at().is_some_and(|due| due <= now.mono) {
+        let due = if more { self.batcher.old_at() } else { self.batcher.due_at() };
+        if self.outbox.is_empty() && due.is_some_and(|due| due <= now.mono) {
             self.seal(now);
         }
     }

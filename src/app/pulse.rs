@@ -31,7 +31,8 @@ impl Pulses {
     #[must_use]
     pub fn silent(&self, now: Now) -> Vec<String> {
         let all = self.lock();
-        let silent = all.iter().filter(|(_, pulse)| SILENCE_MAX < now.mono - pulse.last().min(now.mono));
+        let silent =
+            all.iter().filter(|(_, pulse)| SILENCE_MAX < now.mono - pulse.last().min(now.mono));
         silent.map(|(name, _)| format!("{name} is stuck")).collect()
     }
 

@@ -214,15 +214,14 @@ fn hand_over_all(pipeline: &mut Pipeline, batches: &mpsc::Sender<Sealed>) {
 
 /// Starts a thread. A panic in it is a bug: it ends the process, and the next run goes on from the
 /// checkpoint.
-pub(super) fn spawn(
-    name: &str,
-    run: impl FnOnce() + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(move || {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
-            error!("a thread of skald has panicked, which is a bug; ending, to start again from \
-                    the checkpoint");
+            error!(
+                "a thread of skald has panicked, which is a bug; ending, to start again from \
+                    the checkpoint"
+            );
             std::process::abort();
         }
     })

@@ -139,7 +139,9 @@ impl Registry {
             tracked.map(|file| file.to_save(now, &self.sources)).collect();
         let open: std::collections::HashSet<(u64, u64)> =
             files.iter().map(|file| (file.identity.device, file.identity.inode)).collect();
-        files.extend(inner.saved.iter().filter(|(key, _)| !open.contains(key)).map(|(_, file)| file.clone()));
+        files.extend(
+            inner.saved.iter().filter(|(key, _)| !open.contains(key)).map(|(_, file)| file.clone()),
+        );
         Some(files)
     }
 

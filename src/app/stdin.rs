@@ -76,7 +76,7 @@ impl StdinWorker {
             return StdinDone::Done(Done::NoPermit);
         }
         let stop = self.take(now);
-        self.pipeline.settle_down(now);
+        self.pipeline.settle_down(false, now);
         match stop {
             Some(Stop::NoPermit) => StdinDone::Done(Done::NoPermit),
             Some(Stop::Busy | Stop::Ahead(_)) => StdinDone::Done(Done::Busy),

@@ -102,7 +102,7 @@ impl<H> Worker<H> {
                 self.take(&chunk, now)
             }
         };
-        self.pipeline.settle_down(now);
+        self.pipeline.settle_down(0 < self.reader.ready(), now);
         self.held = if done == Done::Held { self.held + 1 } else { 0 };
         done
     }

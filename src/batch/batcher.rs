@@ -209,6 +209,12 @@ impl Batcher {
         Some(paced.max(self.opened_at))
     }
 
+    /// When the first entry of the open batch has waited for `age_max`. `None` when it is empty.
+    #[must_use]
+    pub fn old_at(&self) -> Option<Duration> {
+        (self.entries != 0).then(|| self.opened_at + self.options.age_max)
+    }
+
     /// Closes the batch and compresses it; `None` when it is empty. The permit shrinks to the
     /// compressed body.
     pub fn seal(&mut self, now: Now) -> Option<Sealed> {

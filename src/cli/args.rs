@@ -71,7 +71,13 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Log {
     /// How Skald's own log on standard error is written: text or json
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Log")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Log"
+    )]
     pub log_format: Format,
     /// Least severe level that is logged: error, warn, info, debug, trace or off
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", help_heading = "Log")]

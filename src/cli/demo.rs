@@ -100,7 +100,11 @@ fn report(
     writeln!(out, "{read} bytes read, {sent} sent: {ratio:.1} to 1")?;
     if let Some(taken) = taken {
         let rate = ratio_per_second(read, taken);
-        writeln!(out, "{:.0} ms from start to the last acknowledgement: {rate:.0} MB/s", taken.as_secs_f64() * 1e3)?;
+        writeln!(
+            out,
+            "{:.0} ms from start to the last acknowledgement: {rate:.0} MB/s",
+            taken.as_secs_f64() * 1e3
+        )?;
     }
     Ok(())
 }
@@ -121,7 +125,12 @@ fn show_request(text: &str, store: &Store, out: &mut dyn Write) -> anyhow::Resul
     for entry in store.find(None, &Query::parse(&query)?, &span) {
         let line = entry.text();
         let short: String = line.chars().take(160).collect();
-        writeln!(out, "  {} {short}{}", entry.time, if short.len() < line.len() { "…" } else { "" })?;
+        writeln!(
+            out,
+            "  {} {short}{}",
+            entry.time,
+            if short.len() < line.len() { "…" } else { "" }
+        )?;
     }
     Ok(())
 }

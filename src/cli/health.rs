@@ -28,7 +28,9 @@ pub(super) fn health(args: &Health, out: &mut dyn Write) -> anyhow::Result<ExitC
         }
         (None, admin) => {
             let address = admin.as_deref().unwrap_or(DEFAULT);
-            address.parse().with_context(|| format!("`{address}` is not an address like {DEFAULT}"))?
+            address
+                .parse()
+                .with_context(|| format!("`{address}` is not an address like {DEFAULT}"))?
         }
     };
     match probe(address, TIMEOUT) {

@@ -37,7 +37,9 @@ pub(super) fn run(args: Run, log: &Log) -> anyhow::Result<ExitCode> {
             setup::from_file(&path)?
         }
         None if globs.is_empty() => {
-            bail!("what? give `-c FILE`, or `--url URL` and patterns of files such as '/var/log/*.log'")
+            bail!(
+                "what? give `-c FILE`, or `--url URL` and patterns of files such as '/var/log/*.log'"
+            )
         }
         None => setup::from_flags(ship, globs)?,
     };
@@ -54,7 +56,9 @@ fn refuse_mix(ship: &Ship, globs: &[String]) -> anyhow::Result<()> {
         ("GLOB", !globs.is_empty()),
     ];
     match given.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => bail!("`-c` together with `{flag}`: say it in the file, or leave out `-c`"),
+        Some((flag, _)) => {
+            bail!("`-c` together with `{flag}`: say it in the file, or leave out `-c`")
+        }
         None => Ok(()),
     }
 }

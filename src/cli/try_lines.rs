@@ -118,7 +118,12 @@ fn stream(plan: &Plan, entry: &Entry<'_>) -> String {
     if labels == "{}" { r#"{job="skald"}"#.to_owned() } else { labels }
 }
 
-fn show_entry(out: &mut dyn Write, paint: Paint, labels: &str, entry: &Entry<'_>) -> io::Result<()> {
+fn show_entry(
+    out: &mut dyn Write,
+    paint: Paint,
+    labels: &str,
+    entry: &Entry<'_>,
+) -> io::Result<()> {
     writeln!(out, "{} {}", paint.time(&entry.time.to_string()), paint.labels(labels))?;
     for pair in entry.metadata {
         writeln!(out, "    {}={}", pair.name, pair.value)?;

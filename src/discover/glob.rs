@@ -59,6 +59,12 @@ pub fn check_exclude(glob: &str) -> Result<(), DiscoverError> {
     compile(glob).map(drop)
 }
 
+/// Whether `path` is one that an absolute `glob` matches; a glob that is no glob matches nothing.
+#[must_use]
+pub fn matches(glob: &str, path: &Path) -> bool {
+    Pattern::new(glob).is_ok_and(|pattern| pattern.is_match(path))
+}
+
 /// One glob of one source.
 #[derive(Debug)]
 pub(super) struct Pattern {

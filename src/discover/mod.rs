@@ -18,7 +18,7 @@ mod hints;
 #[cfg(test)]
 mod tests;
 
-pub use self::glob::{DEFAULT_EXCLUDE, DiscoverError, check_exclude, check_glob};
+pub use self::glob::{DEFAULT_EXCLUDE, DiscoverError, check_exclude, check_glob, matches};
 pub use self::hints::{Hint, Hints};
 pub use self::scan::{Options, Scanner, SourceGlobs, WALK_AGE_MAX};
 pub use self::seen::{Changes, Found, Node};

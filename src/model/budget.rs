@@ -34,7 +34,6 @@ impl Pool {
     }
 
     /// Takes `bytes` at once, or nothing.
-    #[must_use]
     pub fn take(&self, bytes: u64) -> Option<Permit> {
         let mut state = self.0.state();
         if self.0.limit - state.used < bytes {
