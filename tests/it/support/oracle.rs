@@ -18,7 +18,7 @@ pub(crate) struct Found {
     pub(crate) repeated: u64,
     /// Copies of lines that were never written.
     pub(crate) foreign: u64,
-    /// Lines whose first copy came after a later line of the same source.
+    /// Lines whose first copy came after a later line of the same source and stream.
     pub(crate) disordered: u64,
     /// Copies with another time, other labels or another text than the first.
     pub(crate) changed: u64,
@@ -65,7 +65,7 @@ impl Sent {
     pub(crate) fn found(&self, store: &Store) -> Found {
         let mut found = Found::default();
         let mut first: HashMap<(String, u64), (UnixNanos, Labels, Vec<u8>)> = HashMap::new();
-        let mut newest: HashMap<String, u64> = HashMap::new();
+        let mut newest: HashMap<(String, Labels), u64> = HashMap::new();
         for copy in store.entries() {
             let Some((src, seq)) = id(&copy.line) else {
                 found.foreign += 1;
@@ -82,7 +82,7 @@ impl Sent {
                 continue;
             }
             first.insert((src.clone(), seq), seen);
-            let newest = newest.entry(src).or_default();
+            let newest = newest.entry((src, Labels::clone(&copy.labels))).or_default();
             found.disordered += u64::from(seq < *newest);
             *newest = seq.max(*newest);
         }
