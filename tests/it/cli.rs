@@ -67,7 +67,7 @@ fn try_shows_what_each_line_becomes() {
     let now = super::support::oracle::now();
     let input = format!(
         "{{\"timestamp\":\"{now}\",\"level\":\"warn\",\"request_id\":\"r-1\",\"msg\":\"hello\"}}\n\
-         plain text\n{{\"broken\n{{\"timestamp\":0}}\n"
+         plain text\n{{\"broken\n{{\"timestamp\":\"1999-12-31T23:59:59Z\"}}\n"
     );
     let ran = ran(&["try"], &input);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
@@ -76,8 +76,9 @@ fn try_shows_what_each_line_becomes() {
         "request_id=r-1",
         "plain text",
         "flagged not_json",
+        "flagged no_timestamp",
         "dropped: too_old",
-        "4 lines, 2 streams",
+        "4 lines, 2 streams:",
     ] {
         assert!(ran.out.contains(words), "no {words:?} in {}", ran.out);
     }

@@ -60,12 +60,8 @@ fn kill_nine_loses_nothing() {
     let mut rng = fastrand::Rng::with_seed(SEED);
     let stop = Arc::<AtomicBool>::default();
     let written = Arc::<AtomicU64>::default();
-    let writer = Writer {
-        folder: bed.path("logs"),
-        sent: Sent::default(),
-        rotations: 0,
-        rng: rng.fork(),
-    };
+    let writer =
+        Writer { folder: bed.path("logs"), sent: Sent::default(), rotations: 0, rng: rng.fork() };
     let thread = {
         let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
         std::thread::spawn(move || writer.run(&stop, &written))
@@ -77,7 +73,7 @@ fn kill_nine_loses_nothing() {
             let late = Answer { delay_ms: 30, times: 20, ..Answer::default() };
             bed.loki.answers().add([late]);
         }
-        let skald = bed.run();
+        let skald = bed.spawn();
         let before = bed.loki.copies();
         // Every third one lives long enough for checkpoints.
         let millis = if kill % 3 == 0 { rng.u64(1_200..2_600) } else { rng.u64(20..700) };

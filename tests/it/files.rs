@@ -51,9 +51,7 @@ fn a_restart_goes_on_from_the_checkpoint() {
         let (start, rest) = line.split_at(20);
         bed.append("c.log", start);
         let skald = bed.run();
-        eventually("all whole lines", || {
-            sent.arrived(bed.loki.store()) == sent.count() - 1
-        });
+        eventually("all whole lines", || sent.arrived(bed.loki.store()) == sent.count() - 1);
         bed.adds_up();
         skald.stop_well();
         bed.append("c.log", rest);

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::support::oracle::{EXACT, id};
 use super::support::{
-    Answer, Bed, Found, Gate, Loki, Reset, Sent, address, always, answer, eventually, settled,
-    times, timed,
+    Answer, Bed, Found, Gate, Loki, Reset, Sent, address, answer, eventually, settled, timed, times,
 };
 
 /// A fault, and how it shows in the receiver's count of answers.
@@ -46,12 +45,12 @@ fn faults() -> Vec<Fault> {
         Fault::new("429", vec![times(4, answer(429, limit))], ("429", 4)),
         Fault::new("408", vec![times(2, of_ours(408))], ("408", 2)),
         Fault::new("reset before", vec![reset(Reset::Before)], ("reset", 2)),
-        Fault { may_repeat: true, ..Fault::new("reset after", vec![reset(Reset::After)], ("reset", 2)) },
-        Fault { may_repeat: true, ..Fault::new("500, stored", vec![stored], ("500", 1)) },
         Fault {
-            at_least: Duration::from_secs(1),
-            ..Fault::new("timeout", vec![late], ("204", 1))
+            may_repeat: true,
+            ..Fault::new("reset after", vec![reset(Reset::After)], ("reset", 2))
         },
+        Fault { may_repeat: true, ..Fault::new("500, stored", vec![stored], ("500", 1)) },
+        Fault { at_least: Duration::from_secs(1), ..Fault::new("timeout", vec![late], ("204", 1)) },
         Fault::new("404", vec![times(2, of_ours(404))], ("404", 2)),
         Fault::new("redirect", vec![times(2, of_ours(307))], ("307", 2)),
         Fault::new("401", vec![times(2, of_ours(401))], ("401", 2)),

@@ -156,8 +156,7 @@ fn a_dead_or_blocked_tee_does_not_stop_shipping() {
 #[test]
 fn ten_pipes_need_no_folder() {
     let (loki, mut sent) = (Loki::start(), Sent::default());
-    let mut all: Vec<Skald> =
-        (0..10).map(|_| Skald::spawn(&mut pipe(&loki.url(), &[]))).collect();
+    let mut all: Vec<Skald> = (0..10).map(|_| Skald::spawn(&mut pipe(&loki.url(), &[]))).collect();
     for (idx, skald) in all.iter_mut().enumerate() {
         let text = sent.lines(&format!("pipe{idx}"), 100);
         skald.stdin().write_all(text.as_bytes()).unwrap();

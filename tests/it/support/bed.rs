@@ -96,8 +96,15 @@ impl Bed {
         command
     }
 
-    pub(crate) fn run(&self) -> Skald {
+    pub(crate) fn spawn(&self) -> Skald {
         Skald::spawn(&mut self.command())
+    }
+
+    /// An agent that hears signals, or has ended.
+    pub(crate) fn run(&self) -> Skald {
+        let mut skald = self.spawn();
+        eventually("the start", || skald.err().contains("skald starts") || !skald.is_running());
+        skald
     }
 
     pub(crate) fn metrics(&self) -> Metrics {

@@ -11,7 +11,7 @@ pub(crate) use self::bed::Bed;
 pub(crate) use self::gate::Gate;
 pub(crate) use self::loki::{Loki, address, always, answer, times};
 pub(crate) use self::metrics::Metrics;
-pub(crate) use self::oracle::{EXACT, Found, Sent};
+pub(crate) use self::oracle::{Found, Sent};
 pub(crate) use self::process::{Ended, Skald, skald, timed};
 pub(crate) use skald::receive::{Answer, Reset};
 
