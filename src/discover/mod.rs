@@ -1,3 +1,24 @@
 //! Which files exist: globs, with notify as a hint.
 //!
 //! May touch: directory reads, notify. Must not: open log files; decide offsets.
+//!
+//! Start at [`Scanner::changes`], which is the truth; [`Hints`] only says when it is worth a call.
+
+mod glob;
+mod trouble;
+
+mod seen;
+mod walk;
+
+mod scan;
+
+mod flood;
+mod hints;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::glob::{DEFAULT_EXCLUDE, DiscoverError, check_exclude, check_glob};
+pub use self::hints::{Hint, Hints};
+pub use self::scan::{Options, Scanner, SourceGlobs, WALK_AGE_MAX};
+pub use self::seen::{Changes, Found, Node};

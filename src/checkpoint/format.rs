@@ -1,0 +1,258 @@
+//! The bytes of the state file.
+//!
+//! ```text
+//! skald checkpoint 1 lines=2 crc32=8c3f02d1
+//! 5b0e7c11 {"file":{"path":"/var/log/a.log","source":"veogen",…}}
+//! 90ab31ff {"demoted":{"source":"veogen","label":"user_id","values_max":500}}
+//! ```
+//!
+//! Each line carries the CRC-32 of its own text, so that damage costs only the files on the
+//! damaged lines. The header keeps this form in every version, so that an older agent can tell a
+//! newer file from a damaged one.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Demoted, SavedFile, State};
+use crate::model::{FileOffset, Fingerprint, Identity, Mark, Stamp, UnixNanos};
+
+/// The version of the format that this build writes, and the only one it reads.
+pub const VERSION: u32 = 1;
+
+const MAGIC: &str = "skald checkpoint ";
+
+/// How many damaged lines are described one by one; the rest is only counted.
+const DAMAGE_SHOWN_MAX: usize = 10;
+
+/// A file that is sound, but not of this [`VERSION`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OtherVersion(pub(super) u32);
+
+/// The whole file for `state`.
+pub(super) fn encode(state: &State) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(320 * (state.files.len() + 1));
+    let lines = state.files.len() + state.demoted.len();
+    let header = format!("{MAGIC}{VERSION} lines={lines}");
+    let crc = crc32fast::hash(header.as_bytes());
+    writeln!(bytes, "{header} crc32={crc:08x}").expect("BUG: a Vec takes every byte");
+    let mut json = Vec::with_capacity(512);
+    for line in lines_of(state) {
+        json.clear();
+        serde_json::to_writer(&mut json, &line).expect("BUG: numbers and text are always JSON");
+        write!(bytes, "{:08x} ", crc32fast::hash(&json)).expect("BUG: a Vec takes every byte");
+        bytes.extend_from_slice(&json);
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+/// Reads back what can be trusted, and says what cannot.
+pub(super) fn decode(bytes: &[u8]) -> Result<(State, Vec<String>), OtherVersion> {
+    let mut state = State::default();
+    let mut damage = Damage::default();
+    let mut lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|&byte| byte == b'\n');
+    let header = lines.next().and_then(header);
+    match header {
+        Some((version, _)) if version != VERSION => return Err(OtherVersion(version)),
+        Some(_) => {}
+        None => damage.note("the first line is damaged".to_owned()),
+    }
+    let mut count = 0;
+    for (line, number) in lines.zip(2..) {
+        count += 1;
+        match parse_line(line) {
+            Some(Line::File(file)) => state.files.push(file.into()),
+            Some(Line::Demoted(demoted)) => state.demoted.push(demoted.into()),
+            None => damage.note(format!("line {number} is damaged")),
+        }
+    }
+    if let Some((_, expected)) = header
+        && count != expected
+    {
+        damage.note(format!("{count} lines where {expected} were written"));
+    }
+    Ok((state, damage.finish()))
+}
+
+/// The version and the number of lines that follow.
+fn header(line: &[u8]) -> Option<(u32, u64)> {
+    let (text, crc) = std::str::from_utf8(line).ok()?.rsplit_once(" crc32=")?;
+    if parse_crc(crc.as_bytes())? != crc32fast::hash(text.as_bytes()) {
+        return None;
+    }
+    let (version, rest) = text.strip_prefix(MAGIC)?.split_once(' ')?;
+    // What another version says after its number is not ours to understand.
+    let lines = rest.strip_prefix("lines=").and_then(|lines| lines.parse().ok());
+    Some((version.parse().ok()?, lines.unwrap_or(0)))
+}
+
+fn parse_line(line: &[u8]) -> Option<Line<'_>> {
+    let (crc, json) = line.split_at_checked(9)?;
+    if parse_crc(crc.strip_suffix(b" ")?)? != crc32fast::hash(json) {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+/// Exactly what [`encode`] writes: eight lower-case digits.
+fn parse_crc(hex: &[u8]) -> Option<u32> {
+    let is_ours = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    if hex.len() != 8 || !hex.iter().all(is_ours) {
+        return None;
+    }
+    u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
+}
+
+#[derive(Default)]
+struct Damage {
+    shown: Vec<String>,
+    more: usize,
+}
+
+impl Damage {
+    fn note(&mut self, what: String) {
+        if self.shown.len() < DAMAGE_SHOWN_MAX {
+            self.shown.push(what);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.shown.push(format!("and {} more", self.more));
+        }
+        self.shown
+    }
+}
+
+fn lines_of(state: &State) -> impl Iterator<Item = Line<'_>> {
+    let files = state.files.iter().map(|file| Line::File(file.into()));
+    files.chain(state.demoted.iter().map(|demoted| Line::Demoted(demoted.into())))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line<'a> {
+    #[serde(borrow)]
+    File(FileLine<'a>),
+    #[serde(borrow)]
+    Demoted(DemotedLine<'a>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLine<'a> {
+    #[serde(borrow)]
+    path: PathText<'a>,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    device: u64,
+    inode: u64,
+    birth: Option<i64>,
+    head: (u16, u64),
+    offset: u64,
+    tail: (u16, u64),
+    last_raw: Option<i64>,
+    repeats: u32,
+    seen: i64,
+    rotated: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DemotedLine<'a> {
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow)]
+    label: Cow<'a, str>,
+    values_max: u32,
+}
+
+/// A path as text, or as a list of bytes where it is not UTF-8.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PathText<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl<'a> From<&'a Path> for PathText<'a> {
+    fn from(path: &'a Path) -> Self {
+        match path.to_str() {
+            Some(text) => Self::Text(Cow::Borrowed(text)),
+            None => Self::Bytes(Cow::Borrowed(path.as_os_str().as_bytes())),
+        }
+    }
+}
+
+impl From<PathText<'_>> for PathBuf {
+    fn from(path: PathText<'_>) -> Self {
+        match path {
+            PathText::Text(text) => Self::from(OsStr::new(text.as_ref())),
+            PathText::Bytes(bytes) => std::ffi::OsString::from_vec(bytes.into_owned()).into(),
+        }
+    }
+}
+
+impl<'a> From<&'a SavedFile> for FileLine<'a> {
+    fn from(file: &'a SavedFile) -> Self {
+        let SavedFile { path, source, identity, head, mark, seen, rotated } = file;
+        Self {
+            path: path.as_ref().into(),
+            source: Cow::Borrowed(source),
+            device: identity.device,
+            inode: identity.inode,
+            birth: identity.birth.map(|birth| birth.0),
+            head: (head.len, head.hash),
+            offset: mark.offset.0,
+            tail: (mark.tail.len, mark.tail.hash),
+            last_raw: mark.stamp.last_raw.map(|raw| raw.0),
+            repeats: mark.stamp.repeats,
+            seen: seen.0,
+            rotated: *rotated,
+        }
+    }
+}
+
+impl From<FileLine<'_>> for SavedFile {
+    fn from(line: FileLine<'_>) -> Self {
+        let fingerprint = |(len, hash)| Fingerprint { len, hash };
+        let stamp = Stamp { last_raw: line.last_raw.map(UnixNanos), repeats: line.repeats };
+        Self {
+            path: PathBuf::from(line.path).into(),
+            source: line.source.into(),
+            identity: Identity {
+                device: line.device,
+                inode: line.inode,
+                birth: line.birth.map(UnixNanos),
+            },
+            head: fingerprint(line.head),
+            mark: Mark { offset: FileOffset(line.offset), stamp, tail: fingerprint(line.tail) },
+            seen: UnixNanos(line.seen),
+            rotated: line.rotated,
+        }
+    }
+}
+
+impl<'a> From<&'a Demoted> for DemotedLine<'a> {
+    fn from(demoted: &'a Demoted) -> Self {
+        let Demoted { source, label, values_max } = demoted;
+        Self { source: Cow::Borrowed(source), label: Cow::Borrowed(label), values_max: *values_max }
+    }
+}
+
+impl From<DemotedLine<'_>> for Demoted {
+    fn from(line: DemotedLine<'_>) -> Self {
+        Self {
+            source: line.source.into_owned(),
+            label: line.label.into_owned(),
+            values_max: line.values_max,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The scanner: what is there, and what changed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::glob::{DiscoverError, Excludes, Pattern};
+use super::seen::{Changes, Found, Node, Seen, Stamp};
+use super::walk::{Rules, walk};
+use crate::model::{Now, SourceId, UnixNanos};
+
+/// All folders are read again after this time, even if none looks changed: some network file
+/// systems keep no exact change times.
+pub const WALK_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// A folder that changed less than this before it was read may have changed after it, too, with
+/// the same time: the coarsest file systems count in steps of two seconds.
+const CHANGE_TIME_STEP: Duration = Duration::from_secs(3);
+
+/// What to look for.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Of two sources that match a file, the one with the lower id has it.
+    pub sources: Vec<SourceGlobs>,
+}
+
+/// The globs of one source.
+#[derive(Debug, Clone)]
+pub struct SourceGlobs {
+    /// Which source.
+    pub source: SourceId,
+    /// Absolute globs; see [`super::check_glob`].
+    pub globs: Vec<String>,
+    /// Globs of files to leave out, beside [`super::DEFAULT_EXCLUDE`]: without a `/` they are
+    /// about the name, with one about the whole path.
+    pub exclude: Vec<String>,
+    /// Folders, beside those of the globs, that links may lead into.
+    pub symlink_roots: Vec<PathBuf>,
+}
+
+/// Finds files, and what changed since it last looked.
+#[derive(Debug)]
+pub struct Scanner {
+    sources: Vec<(Rules, Vec<Pattern>)>,
+    pub(super) seen: Seen,
+    walked: Option<Now>,
+}
+
+impl Scanner {
+    /// A scanner that has seen nothing yet.
+    ///
+    /// # Errors
+    /// A glob cannot be used.
+    pub fn new(options: &Options) -> Result<Self, DiscoverError> {
+        let sources = options.sources.iter().map(|globs| {
+            let patterns: Vec<Pattern> =
+                globs.globs.iter().map(|glob| Pattern::new(glob)).collect::<Result<_, _>>()?;
+            let roots = patterns.iter().map(|pattern| pattern.root.clone());
+            let link_roots = roots.chain(globs.symlink_roots.iter().cloned()).collect();
+            let exclude = Excludes::new(&globs.exclude)?;
+            Ok((Rules { source: globs.source, exclude, link_roots }, patterns))
+        });
+        Ok(Self {
+            sources: sources.collect::<Result<_, _>>()?,
+            seen: Seen::default(),
+            walked: None,
+        })
+    }
+
+    /// Looks, and says what changed since the last call. When no folder changed that costs one
+    /// stat for each folder and each matching link, however many files are in them.
+    pub fn changes(&mut self, now: Now) -> Changes {
+        if self.is_unchanged(now) {
+            return Changes::default();
+        }
+        self.walked = Some(now);
+        self.seen.begin();
+        for (rules, patterns) in &self.sources {
+            for pattern in patterns {
+                walk(pattern, rules, &mut self.seen);
+            }
+        }
+        self.seen.finish()
+    }
+
+    /// Every file of the last look, in no order.
+    pub fn files(&self) -> impl Iterator<Item = Found> {
+        self.seen.files()
+    }
+
+    /// The folders in which matches can be, for [`super::Hints::watch`].
+    pub fn folders(&self) -> impl Iterator<Item = (&Path, Node)> {
+        let folders = self.seen.folders.iter();
+        folders.filter_map(|(path, stamp)| Some((path.as_path(), stamp.as_ref()?.node)))
+    }
+
+    /// What the last look met and could not use, as sentences. They are logged, too, once each.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        self.seen.troubles.texts()
+    }
+
+    fn is_unchanged(&self, now: Now) -> bool {
+        let Some(walked) = self.walked else { return false };
+        let is_folder_unchanged = |(path, before): (&PathBuf, &Option<Stamp>)| {
+            before.is_none_or(|stamp| is_settled(stamp, walked.wall)) && stamp(path) == *before
+        };
+        now.mono.saturating_sub(walked.mono) < WALK_AGE_MAX
+            && self.seen.folders.iter().all(is_folder_unchanged)
+            && self.seen.links.iter().all(|(path, before)| stamp(path).map(|at| at.node) == *before)
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    fs_err::metadata(path).ok().as_ref().map(Stamp::of)
+}
+
+fn is_settled(stamp: Stamp, walked: UnixNanos) -> bool {
+    stamp.changed.plus(CHANGE_TIME_STEP) < walked
+}

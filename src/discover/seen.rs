@@ -1,0 +1,232 @@
+//! What the scans have seen so far, and how one differs from the next.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use super::trouble::{Troubles, What};
+use crate::model::{SourceId, UnixNanos};
+
+/// Which file it is, for as long as it exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Node {
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+impl Node {
+    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// A regular file that a glob matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The name it is read by. Of several names, the one it was found by first stays as long as
+    /// it is there; found together, names without links come first, then the alphabet.
+    pub path: Arc<Path>,
+    /// The first source that matches it.
+    pub source: SourceId,
+    /// Which file it was when it was found; what is opened later may be another.
+    pub node: Node,
+}
+
+/// How a scan differs from the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// New files, sorted by source and path.
+    pub appeared: Vec<Found>,
+    /// Known files under a new path, sorted by it. They stay with their source.
+    pub renamed: Vec<(Node, Arc<Path>)>,
+    /// Files that no glob finds any more: removed, renamed away, or replaced.
+    pub gone: Vec<Node>,
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.appeared.is_empty() && self.renamed.is_empty() && self.gone.is_empty()
+    }
+}
+
+/// A folder as it was when its names were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) node: Node,
+    /// Change time: moves when a name comes or goes and when the rights change.
+    pub(super) changed: UnixNanos,
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
+        let seconds = metadata.ctime().saturating_mul(1_000_000_000);
+        let changed = UnixNanos(seconds.saturating_add(metadata.ctime_nsec()));
+        Self { node: Node::of(metadata), changed }
+    }
+}
+
+/// What a path led to. Spares a stat, because the folder's listing has the inode number.
+#[derive(Debug)]
+struct Known {
+    path: Arc<Path>,
+    /// The inode number in the folder's listing: of the link, if it is one. Differs from the
+    /// node's on overlays and under mounts.
+    listed: u64,
+    node: Node,
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Place {
+    path: Arc<Path>,
+    source: SourceId,
+    turn: u64,
+}
+
+/// A name for a file, best first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) source: SourceId,
+    /// Whether it is a link, or in a folder behind one.
+    pub(super) is_link: bool,
+    pub(super) path: Arc<Path>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Counts walks, so that what the current one did not meet can be told.
+    pub(super) turn: u64,
+    known: HashMap<Arc<Path>, Known>,
+    files: HashMap<Node, Place>,
+    /// Of the current walk: files not in `files`, and other names of those that are.
+    new_files: HashMap<Node, Name>,
+    new_names: HashMap<Node, Name>,
+    /// Of the current walk: paths that could not be looked at. What was below them stays.
+    blind: Vec<PathBuf>,
+    pub(super) folders: HashMap<PathBuf, Option<Stamp>>,
+    pub(super) links: HashMap<PathBuf, Option<Node>>,
+    pub(super) troubles: Troubles,
+}
+
+impl Seen {
+    pub(super) fn begin(&mut self) {
+        self.turn += 1;
+        self.blind.clear();
+        self.folders.clear();
+        self.links.clear();
+        self.troubles.begin();
+    }
+
+    /// Notes a folder before its names are read.
+    pub(super) fn folder(&mut self, path: &Path) -> Option<Node> {
+        let stamp = match fs_err::metadata(path) {
+            Ok(metadata) => Some(Stamp::of(&metadata)),
+            Err(err) => {
+                self.failed(path, &err);
+                None
+            }
+        };
+        self.folders.insert(path.to_owned(), stamp);
+        stamp.map(|stamp| stamp.node)
+    }
+
+    /// Notes that `path` could not be looked at. That it vanished is not worth a word.
+    pub(super) fn failed(&mut self, path: &Path, err: &io::Error) {
+        if err.kind() != io::ErrorKind::NotFound {
+            self.troubles.note(What::Unreadable, path, err);
+            self.blind.push(path.to_owned());
+        }
+    }
+
+    /// The path and file behind a listed name, if it is as it was.
+    pub(super) fn known(&mut self, path: &Path, listed: u64) -> Option<(Arc<Path>, Node)> {
+        let known = self.known.get_mut(path).filter(|known| known.listed == listed)?;
+        known.turn = self.turn;
+        Some((Arc::clone(&known.path), known.node))
+    }
+
+    /// Remembers what a listed name led to.
+    pub(super) fn learn(&mut self, path: &Path, listed: u64, node: Node) -> Arc<Path> {
+        let path: Arc<Path> = path.into();
+        let known = Known { path: Arc::clone(&path), listed, node, turn: self.turn };
+        self.known.insert(Arc::clone(&path), known);
+        path
+    }
+
+    /// Notes that `node` has this name. Returns the file's source if that is another one.
+    pub(super) fn admit(&mut self, node: Node, name: Name) -> Option<SourceId> {
+        let source = name.source;
+        let owner = if let Some(place) = self.files.get_mut(&node) {
+            if place.path == name.path {
+                place.turn = self.turn;
+            } else {
+                keep_best(&mut self.new_names, node, name);
+            }
+            place.source
+        } else {
+            keep_best(&mut self.new_files, node, name)
+        };
+        (owner != source).then_some(owner)
+    }
+
+    /// Ends a walk.
+    pub(super) fn finish(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        let turn = self.turn;
+        for (node, name) in self.new_names.drain() {
+            let place = self.files.get_mut(&node).expect("BUG: a second name without a first");
+            if place.turn < turn {
+                place.path = Arc::clone(&name.path);
+                place.turn = turn;
+                changes.renamed.push((node, name.path));
+            }
+        }
+        let is_hidden = |path: &Path| self.blind.iter().any(|blind| path.starts_with(blind));
+        self.files.retain(|node, place| {
+            let stays = place.turn == turn || is_hidden(&place.path);
+            if !stays {
+                changes.gone.push(*node);
+            }
+            stays
+        });
+        self.known.retain(|path, known| known.turn == turn || is_hidden(path));
+        for (node, Name { source, path, .. }) in self.new_files.drain() {
+            self.files.insert(node, Place { path: Arc::clone(&path), source, turn });
+            changes.appeared.push(Found { path, source, node });
+        }
+        changes.appeared.sort_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
+        changes.renamed.sort_by(|a, b| a.1.cmp(&b.1));
+        changes.gone.sort();
+        self.troubles.log_new();
+        changes
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = Found> {
+        self.files.iter().map(|(&node, place)| Found {
+            path: Arc::clone(&place.path),
+            source: place.source,
+            node,
+        })
+    }
+}
+
+/// Keeps the better of two names and returns the source it is from.
+fn keep_best(names: &mut HashMap<Node, Name>, node: Node, name: Name) -> SourceId {
+    match names.entry(node) {
+        Entry::Occupied(mut best) => {
+            if name < *best.get() {
+                best.insert(name);
+            }
+            best.get().source
+        }
+        Entry::Vacant(entry) => entry.insert(name).source,
+    }
+}
