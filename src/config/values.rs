@@ -89,11 +89,15 @@ pub(super) fn file(problems: &mut Problems, node: &Node) -> Option<PathBuf> {
 pub(super) fn absolute(problems: &mut Problems, node: &Node) -> Option<PathBuf> {
     let text = text(problems, node)?;
     if !text.text.starts_with('/') {
-        let message = format!("`{}` is a relative path", shown(text));
-        let hint = "write the whole path, from `/` on: it must not depend on where skald starts";
-        return wrong(problems, node, message, "relative", hint);
+        return relative(problems, node, text);
     }
     Some(PathBuf::from(&text.text))
+}
+
+pub(super) fn relative<T>(problems: &mut Problems, node: &Node, text: &Text) -> Option<T> {
+    let message = format!("`{}` is a relative path", shown(text));
+    let hint = "write the whole path, from `/` on: it must not depend on where skald starts";
+    wrong(problems, node, message, "relative", hint)
 }
 
 /// The values of a list; one value stands for a list of one.
