@@ -280,8 +280,7 @@ pub(super) fn listen(problems: &mut Problems, node: &Node) -> Option<SocketAddr>
         Some(("localhost", port)) if port.parse::<u16>().is_ok() => {
             format!("write `127.0.0.1:{port}`")
         }
-        _ => "write an IP address and a port: `127.0.0.1:9464`, `0.0.0.0:9464`, `[::1]:9464`"
-            .to_owned(),
+        _ => "write an address and a port: `127.0.0.1:9464` or `[::1]:9464`".to_owned(),
     };
     let message = format!("`{shown}` is not an address to listen on");
     wrong(problems, node, message, "not `address:port`", hint)

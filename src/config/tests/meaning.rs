@@ -244,7 +244,7 @@ fn mistakes_in_flags_are_shown_in_the_command_line() {
         1 | skald --url http://***@loki --label a-b=x y --admin 9464 /[
           |                                                     ^^^^ not `address:port`
           |
-        hint: write an IP address and a port: `127.0.0.1:9464`, `0.0.0.0:9464`, `[::1]:9464`
+        hint: write an address and a port: `127.0.0.1:9464` or `[::1]:9464`
 
         error: `/[` is not a pattern of files
          --> the command line:1:58
