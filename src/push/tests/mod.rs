@@ -1,1 +1,5 @@
-
+mod dead_letters;
+mod model_loki;
+mod outcome;
+mod parts;
+mod sender;
