@@ -3,3 +3,6 @@ mod model_loki;
 mod outcome;
 mod parts;
 mod sender;
+mod server;
+mod tls;
+mod transport;
