@@ -1,3 +1,5 @@
+//! Tests that need more than one file of the room, and what they share.
+
 mod dead_letters;
 mod model_loki;
 mod outcome;

@@ -58,7 +58,12 @@ fn naive(request: &PushRequest, run: &std::ops::Range<usize>, strip: bool) -> Pu
 
 proptest! {
     #[test]
-    fn a_run_is_what_prost_says(request in request(), from: prop::sample::Index, to: prop::sample::Index, strip: bool) {
+    fn a_run_is_what_prost_says(
+        request in request(),
+        from: prop::sample::Index,
+        to: prop::sample::Index,
+        strip: bool,
+    ) {
         let parts = Parts::new(&compress(&request));
         let total: usize = request.streams.iter().map(|stream| stream.entries.len()).sum();
         prop_assert_eq!(parts.all(), 0..total);
@@ -81,7 +86,8 @@ proptest! {
         }
         let (labels, entry) = parts.entry(run.start);
         let first = naive(&request, &(run.start..run.start + 1), false);
-        prop_assert_eq!((&labels, &entry), (&first.streams[0].labels, &first.streams[0].entries[0]));
+        let stream = &first.streams[0];
+        prop_assert_eq!((&labels, &entry), (&stream.labels, &stream.entries[0]));
     }
 }
 

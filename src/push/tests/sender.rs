@@ -59,8 +59,9 @@ proptest! {
             let dropped = settled.dropped.iter().map(|dropped| dropped.entries).sum::<u64>();
             prop_assert_eq!(settled.delivered + dropped, lines.len() as u64);
         }
+        let text = |line: &[u8]| String::from_utf8(line.to_vec()).unwrap();
         let mut buried: Vec<String> =
-            shell.buried.iter().map(|letter| String::from_utf8(letter.line.clone()).unwrap()).collect();
+            shell.buried.iter().map(|letter| text(&letter.line)).collect();
         buried.sort();
         want_buried.sort();
         prop_assert_eq!(buried, want_buried);
@@ -139,7 +140,7 @@ fn refusals_of_everything_are_not_about_the_data() {
     assert_eq!(shell.sender.health(), &Health::Fine);
     // Something was accepted, so the count begins again.
     shell.loki.refuse_all = true;
-    shell.ship(sealed(&lines(200..205, 2), false));
+    let _ = shell.ship(sealed(&lines(200..205, 2), false));
     assert_eq!(shell.buried.len(), 15);
 }
 
@@ -155,7 +156,7 @@ fn a_hold_lasts_until_somebody_acts_and_drops_nothing() {
                 shell.mono = until;
             }
             Step::Post(_) => shell.sender.answered(&status(401, "no org id"), shell.now()),
-            step => panic!("{step:?}"),
+            step @ (Step::Idle | Step::Bury(_) | Step::Done(_)) => panic!("{step:?}"),
         }
     }
     assert!(Duration::from_secs(15) <= delays[0] && delays[0] <= Duration::from_secs(30));
@@ -191,7 +192,7 @@ fn metadata_is_left_out_and_probed_once_an_hour() {
     let mut pushes = vec![];
     for batch in 0..4 {
         let before = shell.loki.pushes;
-        shell.ship(sealed(&lines(batch * 5..batch * 5 + 5, 2), true));
+        let _ = shell.ship(sealed(&lines(batch * 5..batch * 5 + 5, 2), true));
         pushes.push(shell.loki.pushes - before);
         if batch == 2 {
             shell.mono += METADATA_PROBE_AFTER;
@@ -201,7 +202,7 @@ fn metadata_is_left_out_and_probed_once_an_hour() {
     shell.loki.no_metadata = false;
     shell.mono += METADATA_PROBE_AFTER;
     for batch in 4..6 {
-        shell.ship(sealed(&lines(batch * 5..batch * 5 + 5, 2), true));
+        let _ = shell.ship(sealed(&lines(batch * 5..batch * 5 + 5, 2), true));
     }
     assert_eq!((shell.delivered, shell.loki.with_metadata), (30, 10));
     assert!(shell.buried.is_empty());
@@ -248,7 +249,7 @@ fn the_rate_limit_spreads_pushes() {
         let line: String = (0..200_000).map(|_| rng.alphanumeric()).collect();
         let batch = sealed(&[(0, format!("{idx}{line}"))], false);
         bytes += batch.body.len();
-        shell.ship(batch);
+        let _ = shell.ship(batch);
     }
     let want = (bytes - 3600 * 1024) / 10_000;
     assert!(want.abs_diff(usize::try_from(shell.mono.as_secs()).unwrap()) < 10, "{want}");
