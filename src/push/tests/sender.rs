@@ -123,7 +123,8 @@ fn refusals_of_everything_are_not_about_the_data() {
     assert_eq!(shell.buried.len(), 10);
     shell.sender.offer(sealed(&lines(100..150, 2), false));
     let (mut holds, begin) = (0, shell.loki.pushes);
-    while holds < 20 {
+    // In the middle of a round, with entries set aside.
+    while holds < 18 {
         let before = shell.mono;
         assert!(shell.turn().is_none());
         if shell.mono != before {
@@ -133,7 +134,7 @@ fn refusals_of_everything_are_not_about_the_data() {
         }
     }
     assert_eq!((shell.buried.len(), shell.sender.unsettled()), (10, 50));
-    assert!(shell.loki.pushes - begin < 20 * 60, "slowly: {}", shell.loki.pushes - begin);
+    assert!(shell.loki.pushes - begin < 18 * 30, "slowly: {}", shell.loki.pushes - begin);
     shell.loki.refuse_all = false;
     while shell.turn().is_none() {}
     assert_eq!((shell.buried.len(), shell.delivered), (10, 50), "each entry gets its verdict");
