@@ -62,7 +62,11 @@ impl FileLog {
                 self.metrics.file_unreadable("not_a_file");
                 warn!(path = %path.display(), "not a regular file, left alone");
             }
-            News::Head { .. } | News::Size { .. } | News::SetAside { .. } | News::Back { .. } => {}
+            News::Head { .. }
+            | News::NoLine { .. }
+            | News::Size { .. }
+            | News::SetAside { .. }
+            | News::Back { .. } => {}
         }
     }
 

@@ -185,7 +185,7 @@ impl Registry {
 impl Inner {
     fn note(&mut self, news: &News, now: Now, sources: &[Arc<str>]) {
         match news {
-            News::Opened { file, source, path, identity, start, size, resumed: _ } => {
+            News::Opened { file, source, path, identity, start, size, .. } => {
                 let tracked = Tracked {
                     source: *source,
                     path: path.as_path().into(),
