@@ -22,7 +22,7 @@ use crate::telemetry::FileState;
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often all folders are walked while hints work, and while they do not.
-const SCAN_HINTED: Duration = Duration::from_secs(10);
+const SCAN_HINTED: Duration = Duration::from_secs(2);
 const SCAN_POLLED: Duration = Duration::from_secs(1);
 
 /// A scan that a hint asks for waits this long for others to join it.

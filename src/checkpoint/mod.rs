@@ -2,7 +2,7 @@
 //!
 //! May touch: the state folder, through `Files`. Must not: hold policy: when to save is app's.
 //!
-//! Start at [`load`] and [`save`]; `format.rs` has the file's layout. [`lock`] keeps a second
+//! Start at [`load`] and [`save`]; `format.rs` has the file's layout. [`lock()`] keeps a second
 //! agent out of the folder.
 
 mod format;

@@ -113,10 +113,10 @@ pub struct Source {
 pub enum Input {
     /// In files.
     Files {
-        /// Absolute patterns (globset's syntax, `*` stops at `/`); never empty.
+        /// Absolute patterns, see [`crate::discover::check_glob`]; never empty.
         globs: Vec<String>,
-        /// Patterns of files to leave out: against the whole path if they begin with `/`, else
-        /// against the file's name.
+        /// Patterns of files to leave out, beside [`crate::discover::DEFAULT_EXCLUDE`]: without a
+        /// `/` they are about the name, with one about the whole path.
         exclude: Vec<String>,
         /// Where a file without a checkpoint is read from.
         start: Start,

@@ -42,6 +42,8 @@ pub struct Dropped {
 #[derive(Debug)]
 pub(super) struct Work {
     receipt: Receipt,
+    /// Entries in the whole batch.
+    entries: usize,
     /// The body of `run`.
     pub(super) body: Bytes,
     /// What is sent now. Invariant: not empty.
@@ -72,6 +74,7 @@ impl Work {
         assert!(sealed.entries != 0, "BUG: a sealed batch is empty");
         Self {
             receipt: sealed.receipt,
+            entries: sealed.entries,
             body: Bytes::from(sealed.body),
             run: 0..sealed.entries,
             queue: VecDeque::new(),
@@ -201,7 +204,9 @@ impl Work {
     }
 
     pub(super) fn settle(self) -> Settled {
-        let Self { receipt, delivered, dropped, .. } = self;
+        let Self { receipt, entries, delivered, dropped, .. } = self;
+        let lost = dropped.iter().map(|dropped| dropped.entries).sum::<u64>();
+        assert!(delivered + lost == entries as u64, "BUG: an entry has no outcome, or two");
         Settled { receipt, delivered, dropped }
     }
 
