@@ -105,8 +105,13 @@ const NEVER_IN_TESTS: [(&str, &str); 3] = [
     (concat!("time::", "sleep("), "give the time, or wait for a condition with a deadline"),
 ];
 
-/// The tests that may wait after all.
-const WAITS: &[(&str, &str)] = &[];
+/// The tests that may wait after all, each with a deadline.
+const WAITS: &[(&str, &str)] = &[
+    ("tests/service.rs", "for a real service to listen"),
+    ("tests/it/support/mod.rs", "for a real process: `eventually`"),
+    ("tests/it/crash.rs", "a writer beside a real process that is killed at any moment"),
+    ("tests/deploy/image.rs", "for a real process in a chroot"),
+];
 
 const FILE_LINES_MAX: usize = 500;
 const FRONT_DOOR_LINES_MAX: usize = 80;
