@@ -45,7 +45,7 @@ pub(super) fn read(problems: &mut Problems, top: &Section<'_>, config: &mut Conf
     });
     let slot = &mut push.structured_metadata;
     loki.read(problems, "structured_metadata", slot, structured_metadata);
-    loki.read(problems, "one_stream_per_push", &mut config.one_stream_per_push, flag);
+    loki.read(problems, "one_stream_per_push", &mut config.push.one_stream_per_push, flag);
     auth(problems, &loki, config);
     tls(problems, &loki, config);
 }

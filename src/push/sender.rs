@@ -84,6 +84,7 @@ pub enum Health {
 pub struct Sender {
     tenant: Option<String>,
     metadata: StructuredMetadata,
+    one_stream_per_push: bool,
     /// When metadata is offered again to an endpoint that refused it.
     probe_at: Option<Duration>,
     limiter: Limiter,
@@ -130,6 +131,7 @@ impl Sender {
         Self {
             tenant: options.tenant.clone(),
             metadata: options.structured_metadata,
+            one_stream_per_push: options.one_stream_per_push,
             probe_at: None,
             limiter: Limiter::new(options.bytes_per_second),
             backoff: Backoff::new(options.retry, seed),
@@ -166,7 +168,11 @@ impl Sender {
     /// If the sender is not idle.
     pub fn offer(&mut self, sealed: Sealed) {
         assert!(self.is_idle(), "BUG: a batch was offered to a busy sender");
-        let work = Box::new(Work::new(sealed));
+        let by_stream = self.one_stream_per_push && 1 < sealed.streams;
+        let mut work = Box::new(Work::new(sealed));
+        if by_stream {
+            work.by_stream();
+        }
         self.state = State::Post { work, not_before: Duration::ZERO, sent: Sent::Fresh };
     }
 

@@ -24,6 +24,8 @@ pub struct Settled {
     pub delivered: u64,
     /// Entries that it will never have; all others of the batch.
     pub dropped: Vec<Dropped>,
+    /// How often it was taken apart to find what Loki refuses.
+    pub isolations: u64,
 }
 
 /// Entries that were dropped for one reason.
@@ -61,6 +63,8 @@ pub(super) struct Work {
     repeats: u32,
     /// Whether the batch was split in the hope that it helps against equal 500s.
     pub(super) split_tried: bool,
+    /// How often runs were taken apart to find what Loki refuses.
+    isolations: u64,
     /// Whether an entry was refused.
     pub(super) refused: bool,
     /// Whether Loki accepted any of it.
@@ -84,6 +88,7 @@ impl Work {
             last: None,
             repeats: 0,
             split_tried: false,
+            isolations: 0,
             refused: false,
             accepted: false,
             delivered: 0,
@@ -125,8 +130,16 @@ impl Work {
         self.replace(halves);
     }
 
+    /// Goes on with the current run stream by stream.
+    pub(super) fn by_stream(&mut self) {
+        let run = self.run.clone();
+        let runs = self.parts().by_stream(&run);
+        self.replace(runs);
+    }
+
     /// Goes on with the current run stream by stream; if it is of one stream, as halves.
     pub(super) fn isolate(&mut self) {
+        self.isolations += 1;
         let run = self.run.clone();
         let runs = self.parts().isolate(&run);
         self.replace(runs);
@@ -204,10 +217,10 @@ impl Work {
     }
 
     pub(super) fn settle(self) -> Settled {
-        let Self { receipt, entries, delivered, dropped, .. } = self;
+        let Self { receipt, entries, delivered, dropped, isolations, .. } = self;
         let lost = dropped.iter().map(|dropped| dropped.entries).sum::<u64>();
         assert!(delivered + lost == entries as u64, "BUG: an entry has no outcome, or two");
-        Settled { receipt, delivered, dropped }
+        Settled { receipt, delivered, dropped, isolations }
     }
 
     fn parts(&mut self) -> &Parts {

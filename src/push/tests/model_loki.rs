@@ -149,6 +149,7 @@ pub(super) fn options() -> Options {
         headers: vec![],
         proxy: crate::push::Proxy::None,
         timeout: Duration::from_secs(15),
+        one_stream_per_push: false,
         structured_metadata: StructuredMetadata::Auto,
         retry: crate::push::Retry {
             delay_min: Duration::from_millis(500),

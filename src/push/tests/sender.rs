@@ -255,3 +255,13 @@ fn the_rate_limit_spreads_pushes() {
     let want = (bytes - 3600 * 1024) / 10_000;
     assert!(want.abs_diff(usize::try_from(shell.mono.as_secs()).unwrap()) < 10, "{want}");
 }
+
+#[test]
+fn each_push_holds_one_stream_where_that_is_wanted() {
+    for (one_stream_per_push, pushes) in [(false, 1), (true, 3)] {
+        let mut shell = Shell::new(&Options { one_stream_per_push, ..options() }, Loki::default());
+        let settled = shell.ship(sealed(&lines(0..9, 3), true));
+        assert_eq!((settled.delivered, shell.loki.pushes), (9, pushes));
+        assert_eq!(settled.isolations, 0);
+    }
+}
