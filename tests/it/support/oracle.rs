@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use skald::model::UnixNanos;
 use skald::receive::{Labels, Received, Store};
 
 /// What was written: per source, how many lines, numbered from 0.
@@ -40,7 +41,11 @@ impl Sent {
 
     /// The next line of `src`, with more in it.
     pub(crate) fn line(&mut self, src: &str, more: &str) -> String {
-        let stamp = now();
+        self.line_at(src, &now(), more)
+    }
+
+    /// The same, with a stamp of its own.
+    pub(crate) fn line_at(&mut self, src: &str, stamp: &str, more: &str) -> String {
         let next = self.0.entry(src.to_owned()).or_default();
         let seq = std::mem::replace(next, *next + 1);
         let level = ["info", "warn"][usize::from(seq.is_multiple_of(7))];
@@ -88,6 +93,18 @@ impl Sent {
         found.lost = self.count() - first.len() as u64;
         found
     }
+}
+
+/// How many lines do not have a later time than the line before, per source: on files each line
+/// has a time of its own.
+pub(crate) fn out_of_time(store: &Store) -> usize {
+    let mut times: Vec<_> =
+        store.entries().iter().filter_map(|e| Some((id(&e.line)?, e.time))).collect();
+    times.sort();
+    times.dedup();
+    let late =
+        |pair: &&[((String, u64), UnixNanos)]| pair[0].0.0 == pair[1].0.0 && pair[1].1 <= pair[0].1;
+    times.windows(2).filter(late).count()
 }
 
 /// Text that does not compress.
