@@ -147,6 +147,7 @@ struct Builder {
     common: Common,
     ground: Ground,
     transport: Arc<HttpTransport>,
+    windows: Arc<Windows>,
     lanes: JoinSet<()>,
     bells: Arc<std::sync::Mutex<Vec<Doorbell>>>,
 }
@@ -179,7 +180,8 @@ impl Agent {
         let stdin = builder.stdin(ended)?;
         let discovery = scanner.map(|scanner| {
             let bells = readers.iter().map(|(bell, _)| Doorbell::clone(bell)).collect();
-            Discovery::new(scanner, bells, builder.are_from_end(), calls.clone())
+            let windows = Arc::clone(&builder.windows);
+            Discovery::new(scanner, bells, builder.are_from_end(), windows, calls.clone())
         });
         let control = builder.control(discovery, inbox)?;
         Ok(Self {
@@ -308,7 +310,8 @@ impl Builder {
         };
         let common =
             Common { clock, registry, sources, pool, metrics, health, pulses: Arc::default() };
-        Self { config, extras, common, ground, transport, lanes: JoinSet::new(), bells }
+        let windows = Arc::new(Windows::new(common.sources.len()));
+        Self { config, extras, common, ground, transport, windows, lanes: JoinSet::new(), bells }
     }
 
     fn scanner(&self) -> Result<Option<Scanner>, AppError> {
@@ -366,7 +369,6 @@ impl Builder {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = self.extras.readers.unwrap_or_else(|| cores.min(4)).max(1);
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
-        let windows = Arc::new(Windows::new(self.common.sources.len()));
         let mut threads = Vec::new();
         for idx in 0..readers as u64 {
             let options = tail::Options {
@@ -377,7 +379,7 @@ impl Builder {
                 keys: (idx, readers as u64),
             };
             let registry = Arc::clone(&self.common.registry);
-            let shared = Shared { registry, windows: Arc::clone(&windows) };
+            let shared = Shared { registry, windows: Arc::clone(&self.windows) };
             let log = FileLog::new(self.common.metrics.clone());
             let worker = Worker::new(options, self.pipeline(true), shared, log);
             let (batches, bell, inbox) = self.lane(false);
