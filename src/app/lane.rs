@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, warn};
 
 use super::clock::Clock;
 use super::pipeline::add_in_flight;
@@ -14,7 +14,9 @@ use super::wake::Doorbell;
 use crate::batch::Sealed;
 use crate::ledger::Receipt;
 use crate::model::{Counts, Now, Reason};
-use crate::push::{Answer, DeadLetter, DeadLetters, Health, Sender, Settled, Step, Transport};
+use crate::push::{
+    Answer, DeadLetter, DeadLetters, Failure, Health, Sender, Settled, Step, Transport,
+};
 use crate::telemetry::Metrics;
 
 /// What all lanes share.
@@ -55,23 +57,8 @@ impl Board {
 
     fn set(&self, lane: usize, health: &Health) {
         let mut all = self.lock();
-        if all[lane] == *health {
-            return;
-        }
-        let was_fine = all[lane] == Health::Fine;
-        all[lane] = health.clone();
-        drop(all);
-        match health {
-            Health::Fine => info!("loki answers again"),
-            Health::Retrying { why, .. } if was_fine => {
-                warn!(why, "a push failed and is tried again; nothing is dropped");
-            }
-            Health::Retrying { why, tries, .. } => debug!(why, tries, "a push failed again"),
-            Health::Holding { why, .. } => error!(
-                why,
-                "pushing waits for somebody to end this; nothing is dropped, and loki is asked \
-                 again within five minutes",
-            ),
+        if all[lane] != *health {
+            all[lane] = health.clone();
         }
     }
 
@@ -142,6 +129,9 @@ impl Lane {
                     let answer = transport.post(body, now).await;
                     count_answer(&ground.metrics, bytes, &answer, now, ground.clock.now());
                     self.sender.answered(&answer, ground.clock.now());
+                    if let Health::Retrying { .. } = self.sender.health() {
+                        ground.metrics.push_retried(cause(&answer));
+                    }
                 }
                 Step::Wait { until } => {
                     tokio::time::sleep_until(ground.clock.instant(until).into()).await;
@@ -159,7 +149,8 @@ impl Lane {
 
 /// Notes the outcome of a batch: counts it, moves its files on, and gives its memory back.
 pub fn settle(settled: Settled, ground: &Ground, now: Now) {
-    let Settled { receipt, delivered: _, dropped } = settled;
+    let Settled { receipt, delivered: _, dropped, isolations } = settled;
+    ground.metrics.isolations.inc_by(isolations);
     let Receipt { tickets, permit, counts } = receipt;
     let mut delivered = counts;
     for dropped in dropped {
@@ -206,6 +197,19 @@ fn count_answer(metrics: &Metrics, bytes: usize, answer: &Answer, from: Now, to:
     metrics.pushed(status);
     metrics.push_body_bytes.inc_by(bytes as u64);
     metrics.push_seconds.observe((to.mono - from.mono).as_secs_f64());
+}
+
+/// Why a push is sent again, as the label of a metric.
+fn cause(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Status { code: 429, .. } => "rate_limit",
+        Answer::Status { code: 500.., .. } => "server_error",
+        Answer::Status { .. } => "other_status",
+        Answer::Failed { kind: Failure::Connect, .. } => "connect",
+        Answer::Failed { kind: Failure::Timeout, .. } => "timeout",
+        Answer::Failed { kind: Failure::Broken, .. } => "broken",
+        Answer::Failed { kind: Failure::Setup, .. } => "setup",
+    }
 }
 
 /// Lines that nobody will read again: standard input, after the deadline.

@@ -76,6 +76,8 @@ pub struct Pipeline {
     outbox: VecDeque<Sealed>,
     tally: Tally,
     metrics: Metrics,
+    /// How many of the streams in the gauge are this worker's.
+    streams: usize,
 }
 
 impl Pipeline {
@@ -102,6 +104,7 @@ impl Pipeline {
             outbox: VecDeque::new(),
             tally: Tally::default(),
             metrics,
+            streams: 0,
         }
     }
 
@@ -188,6 +191,11 @@ impl Pipeline {
                 self.metrics.flagged(flag, lines);
             }
         }
+        let streams = self.batcher.streams();
+        // Streams are only ever replaced by others.
+        let more = i64::try_from(streams - self.streams).unwrap_or(i64::MAX);
+        self.metrics.streams.inc_by(more);
+        self.streams = streams;
         self.batcher.new_tickets()
     }
 
@@ -245,12 +253,6 @@ impl Pipeline {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.batcher.entries() == 0 && self.outbox.is_empty()
-    }
-
-    /// How many streams are known.
-    #[must_use]
-    pub fn streams(&self) -> usize {
-        self.batcher.streams()
     }
 }
 

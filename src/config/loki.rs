@@ -45,7 +45,7 @@ pub(super) fn read(problems: &mut Problems, top: &Section<'_>, config: &mut Conf
     });
     let slot = &mut push.structured_metadata;
     loki.read(problems, "structured_metadata", slot, structured_metadata);
-    loki.read(problems, "one_stream_per_push", &mut config.one_stream_per_push, flag);
+    loki.read(problems, "one_stream_per_push", &mut config.push.one_stream_per_push, flag);
     auth(problems, &loki, config);
     tls(problems, &loki, config);
 }
@@ -98,7 +98,7 @@ fn structured_metadata(problems: &mut Problems, node: &Node) -> Option<Structure
 fn auth(problems: &mut Problems, loki: &Section<'_>, config: &mut Config) {
     let basic = loki.section(problems, "basic_auth", "loki.basic_auth");
     if let Some(basic) = basic {
-        let username = basic.get("username").and_then(|node| string(problems, node));
+        let username = basic.get("username").and_then(|node| username(problems, node));
         if basic.get("username").is_none() {
             let problem = Problem::error("`basic_auth` without `username`");
             problems.push(problem.at(loki.head("basic_auth"), "no `username` in here"));
@@ -129,6 +129,15 @@ fn auth(problems: &mut Problems, loki: &Section<'_>, config: &mut Config) {
         }
         config.push.auth = Auth::Bearer(token);
     }
+}
+
+fn username(problems: &mut Problems, node: &Node) -> Option<String> {
+    let name = string(problems, node)?;
+    if name.contains(':') || name.chars().any(char::is_control) {
+        let message = "a user name that HTTP cannot carry".into();
+        return wrong(problems, node, message, "holds `:` or a control character", "RFC 7617");
+    }
+    Some(name)
 }
 
 /// A secret that is given under one key, or in a file under another.

@@ -1,6 +1,7 @@
 //! YAML to checked options of each room; all mistakes at once, with their place.
 //!
-//! May touch: the configuration file, the environment. Must not: start anything; be imported by a room.
+//! May touch: the configuration file, the environment. Must not: start anything; be imported by a
+//! room.
 //! Start at [`load`]: bytes become a tree with places (`raw`), values take in the environment
 //! (`expand`), `check` walks the tree, and `report` shows what it found.
 

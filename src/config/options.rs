@@ -36,8 +36,6 @@ pub struct Config {
     pub memory: Memory,
     /// When a batch is sealed.
     pub batch: Batch,
-    /// Each push holds one stream: plainer answers, smaller pushes.
-    pub one_stream_per_push: bool,
     /// Bounds on lines.
     pub limits: Limits,
     /// Bounds on label values.
@@ -113,10 +111,10 @@ pub struct Source {
 pub enum Input {
     /// In files.
     Files {
-        /// Absolute patterns (globset's syntax, `*` stops at `/`); never empty.
+        /// Absolute patterns, see [`crate::discover::check_glob`]; never empty.
         globs: Vec<String>,
-        /// Patterns of files to leave out: against the whole path if they begin with `/`, else
-        /// against the file's name.
+        /// Patterns of files to leave out, beside [`crate::discover::DEFAULT_EXCLUDE`]: without a
+        /// `/` they are about the name, with one about the whole path.
         exclude: Vec<String>,
         /// Where a file without a checkpoint is read from.
         start: Start,
@@ -145,7 +143,6 @@ impl Config {
             state_dir: Some(PathBuf::from("/var/lib/skald")),
             memory: Memory { in_flight: 8 * 1024 * 1024, streams: 100_000 },
             batch: Batch { bytes_max: 1024 * 1024, age_max: Duration::from_secs(1) },
-            one_stream_per_push: false,
             limits: Limits { line_bytes: LINE_BYTES_DEFAULT, age: days(7) },
             guard: Guard { values_max: 500, per: Duration::from_secs(3600) },
             dead_letters: DeadLetters { bytes_max: 256 * 1024 * 1024 },
@@ -181,6 +178,7 @@ fn push_defaults(url: &str) -> push::Options {
         headers: vec![],
         proxy: Proxy::Env,
         timeout: Duration::from_secs(15),
+        one_stream_per_push: false,
         structured_metadata: StructuredMetadata::Auto,
         retry: Retry { delay_min: Duration::from_millis(500), delay_max: Duration::from_secs(30) },
         bytes_per_second: 0,

@@ -10,6 +10,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use super::report::Problem;
 use super::syntax;
+use super::values::short;
 
 /// Deepest nesting. The deepest key of ours is at 8.
 const DEPTH_MAX: usize = 32;
@@ -33,7 +34,7 @@ pub(super) enum Value {
     Text(Text),
     /// A sequence.
     List(Vec<Node>),
-    /// A mapping, in the order of the file, each key once.
+    /// A mapping, in the order of the file. A key that stands twice was reported.
     Map(Vec<(Key, Node)>),
     /// Something that was reported already and is passed over in silence.
     Broken,
@@ -73,7 +74,7 @@ impl Node {
 }
 
 /// Reads one document. `None` if the file is not YAML, or empty; keys that stand twice are
-/// reported and the first of them stays.
+/// reported.
 pub(super) fn parse(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     let mut builder = Builder { places: Places::new(text), ..Builder::new(text) };
     for event in Parser::new_from_str(text) {
@@ -241,16 +242,22 @@ impl<'t> Builder<'t> {
             Some(Items::List(items)) => items.push(node),
             Some(Items::Map { entries, seen, key }) => match key.take() {
                 None => *key = Some(as_key(node)?),
-                Some(named) if seen.contains_key(&named.name) => {
-                    self.problems.push(
-                        Problem::error(format!("key `{}` twice in one map", named.name))
-                            .at(&named.span, "again here")
-                            .also(&seen[&named.name], "first here")
-                            .hint("one of them would be ignored: remove it, or join them"),
-                    );
-                }
                 Some(named) => {
-                    seen.insert(named.name.clone(), named.span.clone());
+                    match seen.get(&named.name) {
+                        None => {
+                            seen.insert(named.name.clone(), named.span.clone());
+                        }
+                        Some(first) => self.problems.push(
+                            Problem::error(format!(
+                                "key `{}` twice in one map",
+                                short(&named.name)
+                            ))
+                            .at(&named.span, "again here")
+                            .also(first, "first here")
+                            .hint("one of them would be ignored: remove it, or join them"),
+                        ),
+                    }
+                    // The second stays in the tree too: it may be a secret.
                     entries.push((named, node));
                 }
             },

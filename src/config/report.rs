@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, Title};
 
 use super::secret;
+
+/// Longest excerpt; of a longer one only the place is said.
+const EXCERPT_BYTES_MAX: usize = 32 * 1024;
 
 /// Most problems that are shown; the rest is counted.
 const SHOWN_MAX: usize = 100;
@@ -70,7 +73,7 @@ pub struct Report {
     /// The file's name as the user wrote it.
     name: String,
     /// The file's text without its secrets. The places in `problems` are places in it.
-    excerpt: String,
+    text: String,
     /// In the order of the file.
     problems: Vec<Problem>,
 }
@@ -92,7 +95,7 @@ impl Report {
             }
         }
         problems.sort_by_key(Problem::start);
-        Self { name: name.to_owned(), excerpt: masked.text, problems }
+        Self { name: name.to_owned(), text: masked.text, problems }
     }
 
     /// The problems in the order of the file.
@@ -153,22 +156,45 @@ impl Report {
         let title = level.primary_title(&*problem.message);
         let mut groups = vec![match &problem.place {
             None => title.element(Origin::path(&*self.name)),
-            Some((span, label)) => {
-                let mut snippet = Snippet::source(&*self.excerpt).path(&*self.name);
-                let primary = AnnotationKind::Primary.span(span.clone()).label(&**label);
-                snippet = snippet.annotation(primary);
-                if let Some((span, label)) = &problem.also {
-                    let context = AnnotationKind::Context.span(span.clone()).label(&**label);
-                    snippet = snippet.annotation(context);
-                }
-                title.element(snippet)
-            }
+            Some(place) => self.excerpt(title, place, problem.also.as_ref()),
         }];
         if let Some(hint) = &problem.hint {
             let title = Level::HELP.with_name("hint").secondary_title(&**hint);
             groups.push(Group::with_title(title));
         }
         groups
+    }
+
+    /// The lines of the places only: the renderer looks at all that it is given.
+    fn excerpt<'a>(
+        &'a self,
+        title: Title<'a>,
+        place: &'a (Range<usize>, String),
+        also: Option<&'a (Range<usize>, String)>,
+    ) -> Group<'a> {
+        let (span, label) = place;
+        let first = also.map_or(span.start, |also| also.0.start.min(span.start));
+        let last = also.map_or(span.end, |also| also.0.end.max(span.end));
+        let start = self.text[..first].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = self.text[last..].find('\n').map_or(self.text.len(), |len| last + len);
+        let end = if self.text[last..end].ends_with('\r') { end - 1 } else { end };
+        let line = self.text[..start].matches('\n').count() + 1;
+        if EXCERPT_BYTES_MAX < end - start {
+            if also.is_some() {
+                return self.excerpt(title, place, None);
+            }
+            let column = self.text[start..span.start].chars().count() + 1;
+            return title.element(Origin::path(&*self.name).line(line).char_column(column));
+        }
+        let shift = |span: &Range<usize>| span.start - start..span.end - start;
+        let mut snippet = Snippet::source(&self.text[start..end])
+            .path(&*self.name)
+            .line_start(line)
+            .annotation(AnnotationKind::Primary.span(shift(span)).label(&**label));
+        if let Some((span, label)) = also {
+            snippet = snippet.annotation(AnnotationKind::Context.span(shift(span)).label(&**label));
+        }
+        title.element(snippet)
     }
 }
 

@@ -41,10 +41,9 @@ static IN_URL: LazyLock<Regex> = LazyLock::new(|| {
 static DEFAULT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\$\{\w*:-([^}]*)").expect("BUG: the pattern is fixed"));
 
-/// A key at the start of a line or of a flow map's entry, and the rest of the line.
+/// What may be a key.
 static KEY: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"(?m)(?:^|[{,?-])[ \t]*["']?([A-Za-z][\w.-]*)["']?[ \t]*:([^\r\n]*)"#)
-        .expect("BUG: the pattern is fixed")
+    Regex::new(r#"([A-Za-z][\w.-]*)["']?[ \t]*:"#).expect("BUG: the pattern is fixed")
 });
 
 /// A text without its secrets, and the way from places in the text to places in this one.
@@ -106,22 +105,24 @@ pub(super) fn in_tree(text: &str, root: &Node) -> Vec<Range<usize>> {
 /// than too little.
 pub(super) fn by_sight(text: &str) -> Vec<Range<usize>> {
     let mut secrets = anywhere(text);
+    let mut done = 0;
     for found in KEY.captures_iter(text) {
-        let (Some(key), Some(value)) = (found.get(1), found.get(2)) else { continue };
-        if !is_secret(key.as_str()) {
+        let Some(key) = found.get(1).filter(|key| is_secret(key.as_str())) else { continue };
+        if key.start() < done {
             continue;
         }
-        secrets.push(trimmed(text, value.range()));
         let line_start = text[..key.start()].rfind('\n').map_or(0, |newline| newline + 1);
         let indent = indent_of(&text[line_start..]);
-        let mut at = value.end();
-        for line in text[at..].split_inclusive('\n') {
-            let range = at..at + line.len();
-            at = range.end;
+        let value = found.get_match().end();
+        done = text[value..].find('\n').map_or(text.len(), |len| value + len + 1);
+        secrets.push(trimmed(text, value..done));
+        // A value of many lines is indented.
+        for line in text[done..].split_inclusive('\n') {
             if !line.trim().is_empty() && indent_of(line) <= indent {
                 break;
             }
-            secrets.push(trimmed(text, range));
+            secrets.push(trimmed(text, done..done + line.len()));
+            done += line.len();
         }
     }
     secrets

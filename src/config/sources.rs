@@ -3,15 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use globset::GlobBuilder;
-
 use super::names;
 use super::options::{Config, Input, Source, Start};
 use super::raw::{Node, Value};
 use super::report::Problem;
 use super::rules;
 use super::section::Section;
-use super::values::{absolute, choice, flag, list, shown, text, wrong};
+use super::values::{absolute, choice, flag, list, relative, shown, text, wrong};
+use crate::discover::{self, DEFAULT_EXCLUDE, DiscoverError};
 use crate::model::LABEL_NAMES_MAX;
 use crate::parse::{Format, Rule};
 
@@ -179,9 +178,7 @@ fn files_input(
     }
     let mut globs = vec![];
     for node in nodes {
-        let Some(glob) = absolute(problems, node).and_then(|_| glob(problems, node)) else {
-            continue;
-        };
+        let Some(glob) = glob(problems, node, discover::check_glob) else { continue };
         if let Some(first) = seen.globs.insert(glob.clone(), node.span.clone()) {
             problems.push(
                 Problem::warning("a pattern that is there already")
@@ -194,7 +191,9 @@ fn files_input(
     let mut exclude = vec![];
     section.read(problems, "exclude", &mut exclude, |problems, node| {
         let nodes = list(problems, node);
-        Some(nodes.iter().filter_map(|node| glob(problems, node)).collect())
+        Some(
+            nodes.iter().filter_map(|node| glob(problems, node, discover::check_exclude)).collect(),
+        )
     });
     let mut start = Start::Beginning;
     section.read(problems, "start", &mut start, |problems, node| {
@@ -208,16 +207,30 @@ fn files_input(
     (!globs.is_empty()).then_some(Input::Files { globs, exclude, start, symlink_roots })
 }
 
-fn glob(problems: &mut Problems, node: &Node) -> Option<String> {
+/// What `check` of discovery says about a pattern.
+fn glob(
+    problems: &mut Problems,
+    node: &Node,
+    check: fn(&str) -> Result<(), DiscoverError>,
+) -> Option<String> {
     let text = text(problems, node)?;
-    match GlobBuilder::new(&text.text).literal_separator(true).build() {
-        Ok(_) => Some(text.text.clone()),
-        Err(err) => {
-            let message = format!("`{}` is not a pattern", shown(text));
-            let hint = "`*` is any name, `**` any folders, `{a,b}` either, `[ab]` one of them";
-            wrong(problems, node, message, &err.kind().to_string(), hint)
-        }
-    }
+    let (label, hint) = match check(&text.text) {
+        Ok(()) => return Some(text.text.clone()),
+        Err(DiscoverError::Relative { .. }) => return relative(problems, node, text),
+        Err(DiscoverError::Syntax { source, .. }) => (
+            source.kind().to_string().split(" (").next().unwrap_or_default().to_owned(),
+            "`*` is any name, `**` any folders, `{a,b}` either, `[ab]` one of them".to_owned(),
+        ),
+        Err(DiscoverError::NoName { .. }) => (
+            "names no file".to_owned(),
+            "write the names of files too: `/var/log/*.log`".to_owned(),
+        ),
+        Err(DiscoverError::NeverRead { .. }) => (
+            "compressed or temporary files".to_owned(),
+            format!("never read, whatever the pattern: {}", DEFAULT_EXCLUDE.join(", ")),
+        ),
+    };
+    wrong(problems, node, format!("`{}` is not a pattern of files", shown(text)), &label, hint)
 }
 
 fn format(problems: &mut Problems, node: &Node) -> Option<Format> {

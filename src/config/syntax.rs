@@ -6,6 +6,8 @@ use super::report::Problem;
 
 /// The YAML parser stopped at byte `at` and says `info`.
 pub(super) fn explain(text: &str, at: usize, info: &str) -> Problem {
+    // What is missing at the end is shown behind the last word, not on an empty line.
+    let at = if text[at..].trim().is_empty() { text[..at].trim_end().len() } else { at };
     let here = character(text, at);
     if let Some(tab) = indenting_tab(text, at) {
         return Problem::error("a tab in the indentation")

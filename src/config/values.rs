@@ -89,11 +89,15 @@ pub(super) fn file(problems: &mut Problems, node: &Node) -> Option<PathBuf> {
 pub(super) fn absolute(problems: &mut Problems, node: &Node) -> Option<PathBuf> {
     let text = text(problems, node)?;
     if !text.text.starts_with('/') {
-        let message = format!("`{}` is a relative path", shown(text));
-        let hint = "write the whole path, from `/` on: it must not depend on where skald starts";
-        return wrong(problems, node, message, "relative", hint);
+        return relative(problems, node, text);
     }
     Some(PathBuf::from(&text.text))
+}
+
+pub(super) fn relative<T>(problems: &mut Problems, node: &Node, text: &Text) -> Option<T> {
+    let message = format!("`{}` is a relative path", shown(text));
+    let hint = "write the whole path, from `/` on: it must not depend on where skald starts";
+    wrong(problems, node, message, "relative", hint)
 }
 
 /// The values of a list; one value stands for a list of one.
@@ -276,8 +280,7 @@ pub(super) fn listen(problems: &mut Problems, node: &Node) -> Option<SocketAddr>
         Some(("localhost", port)) if port.parse::<u16>().is_ok() => {
             format!("write `127.0.0.1:{port}`")
         }
-        _ => "write an IP address and a port: `127.0.0.1:9464`, `0.0.0.0:9464`, `[::1]:9464`"
-            .to_owned(),
+        _ => "write an address and a port: `127.0.0.1:9464` or `[::1]:9464`".to_owned(),
     };
     let message = format!("`{shown}` is not an address to listen on");
     wrong(problems, node, message, "not `address:port`", hint)

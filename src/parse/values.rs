@@ -29,8 +29,8 @@ impl<'a> Buffers<'a> {
     }
 }
 
-/// What evaluating the rules of one plan needs beside the line: each parser has its own, as a
-/// shared regular expression would make threads wait for its caches.
+/// A pattern of the plan with its scratch. Each parser has its own: threads that share a regular
+/// expression wait for its caches.
 #[derive(Debug)]
 pub(super) struct Matcher {
     regex: Regex,

@@ -171,8 +171,8 @@ pub(super) fn build(options: &Options, target: &Target) -> Result<Client, String
     builder = if target.url.scheme() == "https" {
         with_tls(builder, &options.tls)?
     } else {
-        // No authority at all, so that those of the system are not loaded: they cost a megabyte
-        // and some milliseconds that plain HTTP has no use for.
+        // No authority at all, so that those of the system are not loaded: 0.8 MiB and tens of
+        // milliseconds at each rebuild, which plain HTTP has no use for.
         builder.tls_certs_only([])
     };
     builder.build().map_err(|err| chain(&err))

@@ -22,6 +22,8 @@ pub struct Options {
     pub proxy: Proxy,
     /// For a whole request, from connect to the end of the answer.
     pub timeout: Duration,
+    /// Each push holds one stream: Loki's answers are plainer, and pushes are smaller.
+    pub one_stream_per_push: bool,
     /// Whether structured metadata is sent.
     pub structured_metadata: StructuredMetadata,
     /// First and longest delay between tries.

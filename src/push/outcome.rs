@@ -202,22 +202,16 @@ fn over_allowance(text: &str) -> bool {
 fn outside_labels(body: &str) -> String {
     let body = body.trim_start().to_lowercase();
     let body = body.split("too long: '").next().unwrap_or_default();
-    let (mut depth, mut quoted, mut escaped) = (0_u32, false, false);
+    let (mut inside, mut quoted, mut escaped) = (false, false, false);
     let mut out = String::with_capacity(body.len());
     for c in body.chars() {
-        if depth == 0 {
-            depth += u32::from(c == '{');
-            if depth == 0 {
-                out.push(c);
-            }
-            continue;
-        }
         match c {
+            '{' if !inside => inside = true,
+            _ if !inside => out.push(c),
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            '{' if !quoted => depth += 1,
-            '}' if !quoted => depth -= 1,
+            '}' if !quoted => inside = false,
             _ => {}
         }
     }

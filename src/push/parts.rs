@@ -107,9 +107,14 @@ impl Parts {
         [run.start..middle, middle..run.end]
     }
 
+    /// `run` by streams.
+    pub(super) fn by_stream(&self, run: &Run) -> Vec<Run> {
+        self.streams_of(run).map(|(_, run)| run).collect()
+    }
+
     /// `run` by streams; if it is in one stream already, in two.
     pub(super) fn isolate(&self, run: &Run) -> Vec<Run> {
-        let streams: Vec<Run> = self.streams_of(run).map(|(_, run)| run).collect();
+        let streams = self.by_stream(run);
         if streams.len() == 1 { self.halves(run).into() } else { streams }
     }
 

@@ -56,7 +56,7 @@ pub enum Step {
     Done(Settled),
 }
 
-/// How the way to Loki is, for `/ready`. Times are since start (`Now::mono`).
+/// How the way to Loki is, for `/ready` and the log. Times are since start (`Now::mono`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// The last push was answered as it should be, or none was sent.
@@ -84,6 +84,7 @@ pub enum Health {
 pub struct Sender {
     tenant: Option<String>,
     metadata: StructuredMetadata,
+    one_stream_per_push: bool,
     /// When metadata is offered again to an endpoint that refused it.
     probe_at: Option<Duration>,
     limiter: Limiter,
@@ -130,6 +131,7 @@ impl Sender {
         Self {
             tenant: options.tenant.clone(),
             metadata: options.structured_metadata,
+            one_stream_per_push: options.one_stream_per_push,
             probe_at: None,
             limiter: Limiter::new(options.bytes_per_second),
             backoff: Backoff::new(options.retry, seed),
@@ -166,7 +168,11 @@ impl Sender {
     /// If the sender is not idle.
     pub fn offer(&mut self, sealed: Sealed) {
         assert!(self.is_idle(), "BUG: a batch was offered to a busy sender");
-        let work = Box::new(Work::new(sealed));
+        let by_stream = self.one_stream_per_push && 1 < sealed.streams;
+        let mut work = Box::new(Work::new(sealed));
+        if by_stream {
+            work.by_stream();
+        }
         self.state = State::Post { work, not_before: Duration::ZERO, sent: Sent::Fresh };
     }
 
@@ -270,10 +276,7 @@ impl Sender {
     fn retry(&mut self, work: Box<Work>, why: String, wish: Option<Duration>, now: Now) {
         let not_before = now.mono + self.backoff.retry(wish);
         let (since, tries) = match &self.health {
-            Health::Fine => {
-                warn!(why, "loki did not take a push; it is sent again until it does");
-                (now.mono, 1)
-            }
+            Health::Fine => (now.mono, 1),
             Health::Retrying { since, tries, .. } => (*since, tries.saturating_add(1)),
             Health::Holding { since, .. } => (*since, 1),
         };
@@ -284,15 +287,8 @@ impl Sender {
     /// Notes that somebody has to act. Returns when to try again.
     fn hold(&mut self, why: String, now: Now) -> Duration {
         let since = match &self.health {
-            Health::Holding { since, why: before } if *before == why => *since,
-            Health::Holding { since, .. } | Health::Retrying { since, .. } => {
-                warn!(why, "loki cannot be used as it is configured; nothing is dropped");
-                *since
-            }
-            Health::Fine => {
-                warn!(why, "loki cannot be used as it is configured; nothing is dropped");
-                now.mono
-            }
+            Health::Holding { since, .. } | Health::Retrying { since, .. } => *since,
+            Health::Fine => now.mono,
         };
         self.health = Health::Holding { since, why };
         now.mono + self.backoff.hold()
@@ -334,10 +330,7 @@ impl Sender {
     /// Loki does what it should.
     fn well(&mut self) {
         self.backoff.reset();
-        if self.health != Health::Fine {
-            info!("loki takes pushes again");
-            self.health = Health::Fine;
-        }
+        self.health = Health::Fine;
     }
 
     fn post(&mut self, work: Box<Work>, not_before: Duration) {

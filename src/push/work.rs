@@ -24,6 +24,8 @@ pub struct Settled {
     pub delivered: u64,
     /// Entries that it will never have; all others of the batch.
     pub dropped: Vec<Dropped>,
+    /// How often it was taken apart to find what Loki refuses.
+    pub isolations: u64,
 }
 
 /// Entries that were dropped for one reason.
@@ -42,6 +44,8 @@ pub struct Dropped {
 #[derive(Debug)]
 pub(super) struct Work {
     receipt: Receipt,
+    /// Entries in the whole batch.
+    entries: usize,
     /// The body of `run`.
     pub(super) body: Bytes,
     /// What is sent now. Invariant: not empty.
@@ -59,6 +63,8 @@ pub(super) struct Work {
     repeats: u32,
     /// Whether the batch was split in the hope that it helps against equal 500s.
     pub(super) split_tried: bool,
+    /// How often runs were taken apart to find what Loki refuses.
+    isolations: u64,
     /// Whether an entry was refused.
     pub(super) refused: bool,
     /// Whether Loki accepted any of it.
@@ -72,6 +78,7 @@ impl Work {
         assert!(sealed.entries != 0, "BUG: a sealed batch is empty");
         Self {
             receipt: sealed.receipt,
+            entries: sealed.entries,
             body: Bytes::from(sealed.body),
             run: 0..sealed.entries,
             queue: VecDeque::new(),
@@ -81,6 +88,7 @@ impl Work {
             last: None,
             repeats: 0,
             split_tried: false,
+            isolations: 0,
             refused: false,
             accepted: false,
             delivered: 0,
@@ -122,8 +130,16 @@ impl Work {
         self.replace(halves);
     }
 
+    /// Goes on with the current run stream by stream.
+    pub(super) fn by_stream(&mut self) {
+        let run = self.run.clone();
+        let runs = self.parts().by_stream(&run);
+        self.replace(runs);
+    }
+
     /// Goes on with the current run stream by stream; if it is of one stream, as halves.
     pub(super) fn isolate(&mut self) {
+        self.isolations += 1;
         let run = self.run.clone();
         let runs = self.parts().isolate(&run);
         self.replace(runs);
@@ -201,8 +217,10 @@ impl Work {
     }
 
     pub(super) fn settle(self) -> Settled {
-        let Self { receipt, delivered, dropped, .. } = self;
-        Settled { receipt, delivered, dropped }
+        let Self { receipt, entries, delivered, dropped, isolations, .. } = self;
+        let lost = dropped.iter().map(|dropped| dropped.entries).sum::<u64>();
+        assert!(delivered + lost == entries as u64, "BUG: an entry has no outcome, or two");
+        Settled { receipt, delivered, dropped, isolations }
     }
 
     fn parts(&mut self) -> &Parts {

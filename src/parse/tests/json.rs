@@ -44,7 +44,9 @@ fn naive(text: &str, paths: &[&str]) -> Option<Vec<Option<Field>>> {
         match found? {
             Value::Null => None,
             Value::String(text) => Some(Field::Text(text.clone())),
-            other => Some(Field::Json(other.clone())),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                Some(Field::Json(found?.clone()))
+            }
         }
     };
     Some(paths.iter().map(field).collect())

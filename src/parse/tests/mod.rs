@@ -3,6 +3,7 @@
 mod formats;
 mod guard;
 mod json;
+mod laws;
 mod limits;
 mod rules;
 mod stamp;

@@ -134,12 +134,12 @@ proptest! {
     #[test]
     fn equals_jiff(
         year in 0..=9998, month in 0..=13, day in 0..=32, hour in 0..=23, minute in 0..=59,
-        second in 0..=59, fraction in "(\\.[0-9]{1,9})?", zone in "Z|[+-](0[0-9]|1[0-9]):[0-5][0-9]",
+        second in 0..=59, fraction in "(\\.[0-9]{1,9})?",
+        zone in "Z|[+-](0[0-9]|1[0-9]):[0-5][0-9]",
     ) {
         let text = format!(
             "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
         );
-        // Jiff reads -00:00 as "zone unknown" and takes it all the same; it ends at year -9999.
         prop_assert_eq!(read(&text, &[]), naive(&text), "{}", text);
     }
 

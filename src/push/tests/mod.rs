@@ -1,1 +1,10 @@
+//! Tests that need more than one file of the room, and what they share.
 
+mod dead_letters;
+mod model_loki;
+mod outcome;
+mod parts;
+mod sender;
+mod server;
+mod tls;
+mod transport;
