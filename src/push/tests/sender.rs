@@ -259,8 +259,7 @@ fn the_rate_limit_spreads_pushes() {
 #[test]
 fn each_push_holds_one_stream_where_that_is_wanted() {
     for (one_stream_per_push, pushes) in [(false, 1), (true, 3)] {
-        let mut shell =
-            Shell::new(&Options { one_stream_per_push, ..options() }, Loki::default());
+        let mut shell = Shell::new(&Options { one_stream_per_push, ..options() }, Loki::default());
         let settled = shell.ship(sealed(&lines(0..9, 3), true));
         assert_eq!((settled.delivered, shell.loki.pushes), (9, pushes));
         assert_eq!(settled.isolations, 0);
