@@ -46,7 +46,7 @@ pub(super) struct Discovery {
     workers: Vec<Doorbell>,
     /// Sources whose files, as found by the first scan, are read from their end.
     from_end: Vec<bool>,
-    by_node: HashMap<Node, usize>,
+    by_node: HashMap<Node, (usize, Arc<Path>)>,
     /// A name's files go to one worker, so that a rotated file comes before its successor.
     by_path: HashMap<Arc<Path>, usize>,
     next: usize,
@@ -92,13 +92,18 @@ impl Discovery {
     }
 
     fn pass_on(&mut self, changes: Changes, common: &Common) {
+        // Names that are not taken again at once need not be remembered.
+        let mut left = Vec::new();
         for node in changes.gone {
-            if let Some(worker) = self.by_node.remove(&node) {
+            if let Some((worker, path)) = self.by_node.remove(&node) {
                 self.workers[worker].tell(Told::Gone((node.device, node.inode)));
+                left.push(path);
             }
         }
         for (node, path) in changes.renamed {
-            if let Some(&worker) = self.by_node.get(&node) {
+            if let Some((worker, old)) = self.by_node.get_mut(&node) {
+                left.push(std::mem::replace(old, Arc::clone(&path)));
+                let worker = *worker;
                 self.by_path.insert(Arc::clone(&path), worker);
                 let path = path.to_path_buf();
                 self.workers[worker].tell(Told::Renamed((node.device, node.inode), path));
@@ -109,8 +114,9 @@ impl Discovery {
                 self.next = (self.next + 1) % self.workers.len();
                 self.next
             });
-            self.by_node.insert(found.node, worker);
+            self.by_node.insert(found.node, (worker, Arc::clone(&found.path)));
             self.by_path.insert(Arc::clone(&found.path), worker);
+            left.retain(|path| *path != found.path);
             let inode = (found.node.device, found.node.inode);
             let new = NewFile {
                 path: found.path.to_path_buf(),
@@ -119,6 +125,9 @@ impl Discovery {
                 from_end: self.is_first && self.from_end[usize::from(found.source.0)],
             };
             self.workers[worker].tell(Told::Found(new));
+        }
+        for path in left {
+            self.by_path.remove(&path);
         }
     }
 
@@ -159,7 +168,6 @@ pub(super) fn run(
             discovery.take_hints(now);
             if discovery.scan_at <= now.mono {
                 discovery.scan(common, now);
-                common.metrics.ready.set(1);
             }
         }
         if tick_at <= now.mono {

@@ -25,6 +25,9 @@ mod readers;
 
 mod agent;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::agent::{Agent, Common, Ended, Extras};
 pub use self::clock::Clock;
 pub use self::error::AppError;

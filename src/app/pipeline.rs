@@ -75,9 +75,9 @@ pub struct Pipeline {
     batcher: Batcher,
     outbox: VecDeque<Sealed>,
     tally: Tally,
-    /// How many streams of this pipeline the gauge has.
-    streams_shown: i64,
     metrics: Metrics,
+    /// How many of the streams in the gauge are this worker's.
+    streams: usize,
 }
 
 impl Pipeline {
@@ -103,8 +103,8 @@ impl Pipeline {
             sources,
             outbox: VecDeque::new(),
             tally: Tally::default(),
-            streams_shown: 0,
             metrics,
+            streams: 0,
         }
     }
 
@@ -191,9 +191,11 @@ impl Pipeline {
                 self.metrics.flagged(flag, lines);
             }
         }
-        let streams = i64::try_from(self.streams()).unwrap_or(i64::MAX);
-        self.metrics.streams.inc_by(streams - self.streams_shown);
-        self.streams_shown = streams;
+        let streams = self.batcher.streams();
+        // Streams are only ever replaced by others.
+        let more = i64::try_from(streams - self.streams).unwrap_or(i64::MAX);
+        self.metrics.streams.inc_by(more);
+        self.streams = streams;
         self.batcher.new_tickets()
     }
 
@@ -251,12 +253,6 @@ impl Pipeline {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.batcher.entries() == 0 && self.outbox.is_empty()
-    }
-
-    /// How many streams are known.
-    #[must_use]
-    pub fn streams(&self) -> usize {
-        self.batcher.streams()
     }
 }
 

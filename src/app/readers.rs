@@ -97,7 +97,7 @@ impl FileShell {
                 Told::Found(new) => self.worker.found(new, now, &mut Disk),
                 Told::Renamed(inode, path) => self.worker.renamed(inode, &path, now),
                 Told::Gone(inode) => self.worker.gone(inode, now),
-                Told::Data(path) => self.worker.hint(&path, now),
+                Told::Data(path) => self.worker.hint(&path, now, &mut Disk),
                 Told::Stop => return true,
             }
         }

@@ -83,8 +83,9 @@ impl<H> Worker<H> {
     }
 
     /// A file may have grown.
-    pub fn hint(&mut self, path: &Path, now: Now) {
-        self.reader.hint(path, now);
+    pub fn hint<D: Files<File = H>>(&mut self, path: &Path, now: Now, files: &mut D) {
+        self.reader.hint(path, now, files);
+        self.tell(now);
     }
 
     /// Reads the next chunk and takes its lines. Memory for it is taken before the read.
@@ -164,14 +165,25 @@ impl<H> Worker<H> {
         self.shared.registry.note(&news, now);
         for news in &news {
             match news {
-                News::Opened { file, source, start, size, .. } if start.offset.0 < *size => {
+                // A file that waits for another one must not keep that one waiting.
+                News::Opened { file, source, start, size, waits: false, .. }
+                    if start.offset.0 < *size =>
+                {
                     self.shared.windows.at(*source, *file, None);
                 }
                 News::Truncated { old, .. } => self.shared.windows.forget(*old),
-                News::Closed { file } | News::SetAside { file } => {
+                News::Closed { file } | News::SetAside { file } | News::NoLine { file } => {
                     self.shared.windows.forget(*file);
                 }
-                _ => {}
+                News::Opened { .. }
+                | News::NotResumed { .. }
+                | News::Head { .. }
+                | News::Renamed { .. }
+                | News::Rotated { .. }
+                | News::Size { .. }
+                | News::Back { .. }
+                | News::Failed { .. }
+                | News::Refused { .. } => {}
             }
             self.log.note(news, now);
         }

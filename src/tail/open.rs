@@ -86,6 +86,7 @@ impl<H> Reader<H> {
             start: read,
             size: stat.size,
             resumed,
+            waits: file.behind.is_some(),
         });
         self.news.push(News::Head { file: file.key, head });
         self.insert(file);

@@ -102,7 +102,8 @@ impl<H> Reader<H> {
         }
         file.size = file.size.max(file.seen().0);
         if !file.has_unseen() {
-            self.at_end::<()>(idx);
+            let key = file.key;
+            self.let_successor_go(key);
         }
         Some(chunk)
     }
@@ -137,15 +138,20 @@ impl<H> Reader<H> {
         let predecessor = self.slots[before].as_ref().filter(|file| file.key == key);
         let wait = predecessor
             .is_some_and(|file| file.has_unseen() && !matches!(file.state, State::SetAside { .. }));
-        if !wait && let Some(file) = self.slots[idx].as_mut() {
+        if wait {
+            // It may have been let go when lines were handed out that were not taken.
+            self.successors.insert(key, idx);
+        } else if let Some(file) = self.slots[idx].as_mut() {
             file.behind = None;
         }
         wait
     }
 
-    /// The end of the file was reached: its successor may begin. Always `None`.
+    /// The end of the file was reached without a whole line: its successor may begin. Always
+    /// `None`.
     fn at_end<T>(&mut self, idx: usize) -> Option<T> {
         let key = self.slots[idx].as_ref()?.key;
+        self.news.push(News::NoLine { file: key });
         self.let_successor_go(key);
         None
     }

@@ -58,7 +58,11 @@ pub enum News {
         start: Mark,
         size: u64,
         resumed: bool,
+        /// It waits until the file that had its path before is read to its end.
+        waits: bool,
     },
+    /// It has no whole line that was not read.
+    NoLine { file: FileKey },
     /// Its saved place did not fit its content: it is read from the beginning.
     NotResumed { path: PathBuf, saved: FileOffset },
     /// It shrank, or the bytes before the offset changed: `new` starts at 0. `unread` bytes were
@@ -177,7 +181,7 @@ impl<H> Reader<H> {
         }
         match &mut file.state {
             State::SetAside { gone, .. } => *gone = true,
-            state => *state = State::Gone,
+            state @ (State::Following | State::Gone) => *state = State::Gone,
         }
         file.grew_at = now.mono;
         file.look_at = now.mono;
@@ -185,12 +189,10 @@ impl<H> Reader<H> {
         self.news.push(News::Rotated { file: file.key });
     }
 
-    /// A file may have grown.
-    pub fn hint(&mut self, path: &Path, now: Now) {
-        let Some(&idx) = self.by_path.get(path) else { return };
-        if let Some(file) = self.slots[idx].as_mut() {
-            file.look_at = now.mono;
-            self.look_at = now.mono;
+    /// A file may have grown: looks at it.
+    pub fn hint<D: Files<File = H>>(&mut self, path: &Path, now: Now, files: &mut D) {
+        if let Some(&idx) = self.by_path.get(path) {
+            self.look_at_one(idx, now, files);
         }
     }
 

@@ -67,7 +67,7 @@ fn what_skald_yaml_comments_out_is_right() {
 
 #[test]
 fn the_common_starts_have_no_mistakes() {
-    for name in ["stdin.yaml", "files.yaml", "kubernetes.yaml"] {
+    for name in ["stdin.yaml", "files.yaml"] {
         assert!(!good(&read(name)).sources.is_empty(), "{name}");
     }
 }

@@ -1,0 +1,19 @@
+//! What those who deploy are given: manifests, image, dependencies.
+
+mod dependencies;
+#[cfg(target_os = "linux")]
+mod image;
+mod manifests;
+mod yaml;
+
+use std::path::{Path, PathBuf};
+
+/// A path in the repository.
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// A file of the repository.
+fn read(name: &str) -> String {
+    fs_err::read_to_string(path(name)).unwrap()
+}

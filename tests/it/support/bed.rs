@@ -1,0 +1,142 @@
+//! A folder with logs and state, a receiver, and agents between them.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::metrics::{adds_up, page};
+use super::{Loki, Metrics, Sent, Skald, address, eventually, skald};
+
+pub(crate) struct Bed {
+    folder: TempDir,
+    pub(crate) loki: Loki,
+    /// Where agents serve their pages.
+    pub(crate) admin: SocketAddr,
+    /// Where agents push, if it is not the receiver.
+    pub(crate) url: Option<String>,
+    /// More lines of YAML under `loki:`.
+    pub(crate) loki_yaml: String,
+    /// More lines of YAML at the top.
+    pub(crate) top: String,
+    /// More lines of YAML in the source.
+    pub(crate) source: String,
+    /// The source's globs, below `logs`.
+    pub(crate) glob: String,
+}
+
+impl Bed {
+    pub(crate) fn new() -> Self {
+        Self::at(Loki::start())
+    }
+
+    pub(crate) fn at(loki: Loki) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::create_dir(folder.path().join("logs")).unwrap();
+        Self {
+            folder,
+            loki,
+            admin: address(9464),
+            url: None,
+            loki_yaml: String::new(),
+            top: String::new(),
+            source: String::new(),
+            glob: "**/*.log".to_owned(),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A path below `logs`.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join("logs").join(name)
+    }
+
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
+        self.folder.path().join("state").join(name)
+    }
+
+    /// Appends to a file below `logs`, which is made with its folders if need be.
+    pub(crate) fn append(&self, name: &str, text: impl AsRef<[u8]>) {
+        append(&self.log(name), text.as_ref());
+    }
+
+    /// Writes the configuration and returns its path.
+    pub(crate) fn config(&self) -> PathBuf {
+        let url = self.url.clone().unwrap_or_else(|| self.loki.url());
+        let (state, logs) = (self.path("state"), self.path("logs"));
+        let text = format!(
+            "loki:\n  url: {url}\n{}\n\
+             state_dir: {}\n\
+             admin: {{listen: \"{}\"}}\n\
+             batch: {{age_max: 50ms}}\n\
+             retry: {{delay_min: 20ms, delay_max: 200ms}}\n{}\n\
+             sources:\n  - name: t\n    files: [\"{}/{}\"]\n    labels: {{app: t}}\n{}\n",
+            self.loki_yaml,
+            state.display(),
+            self.admin,
+            self.top,
+            logs.display(),
+            self.glob,
+            self.source,
+        );
+        let path = self.path("skald.yaml");
+        fs_err::write(&path, text).unwrap();
+        path
+    }
+
+    /// `skald run -c` of this bed.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = skald();
+        command.arg("run").arg("-c").arg(self.config());
+        command
+    }
+
+    pub(crate) fn spawn(&self) -> Skald {
+        Skald::spawn(&mut self.command())
+    }
+
+    /// An agent that hears signals, or has ended.
+    pub(crate) fn run(&self) -> Skald {
+        let mut skald = self.spawn();
+        eventually("the start", || skald.err().contains("skald starts") || !skald.is_running());
+        skald
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::read(self.admin)
+    }
+
+    /// Status and body of an admin page.
+    pub(crate) fn page(&self, path: &str) -> Option<(u16, String)> {
+        page(self.admin, path)
+    }
+
+    /// Waits until the agent's counters agree with each other.
+    #[track_caller]
+    pub(crate) fn adds_up(&self) -> Metrics {
+        adds_up(self.admin)
+    }
+
+    /// Waits until every line has arrived, and until the agent knows.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, sent: &Sent) {
+        // The cheap question first.
+        eventually("as many copies as lines", || sent.count() <= self.loki.copies() as u64);
+        let mut arrived = 0;
+        eventually("every line", || {
+            arrived = sent.arrived(self.loki.store());
+            arrived == sent.count()
+        });
+    }
+}
+
+pub(crate) fn append(path: &Path, text: &[u8]) {
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = fs_err::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text).unwrap();
+}

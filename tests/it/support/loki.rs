@@ -1,0 +1,86 @@
+//! The receiver on a runtime of its own, and addresses that nobody else uses.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use skald::app;
+use skald::receive::{Answer, Answers, Clock, Options, Receiver, Store};
+use tokio::runtime::{Builder, Runtime};
+
+/// A receiver in this process.
+pub(crate) struct Loki {
+    receiver: Receiver,
+}
+
+impl Loki {
+    /// A receiver with Loki's defaults.
+    pub(crate) fn start() -> Self {
+        Self::with(address(3100), |_| ())
+    }
+
+    /// A receiver at `listen` with options of its own.
+    pub(crate) fn with(listen: SocketAddr, change: impl FnOnce(&mut Options)) -> Self {
+        let clock = app::Clock::start();
+        let mut options = Options::new(Clock::new(move || clock.now().wall));
+        change(&mut options);
+        let receiver = runtime().block_on(Receiver::start(listen, options)).unwrap();
+        Self { receiver }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.receiver.addr()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.receiver.store()
+    }
+
+    pub(crate) fn answers(&self) -> &Answers {
+        self.receiver.answers()
+    }
+
+    /// How many copies have arrived.
+    pub(crate) fn copies(&self) -> usize {
+        self.store().entries().len()
+    }
+
+    /// How many pushes were answered with `status`.
+    pub(crate) fn pushes(&self, status: &str) -> u64 {
+        self.store().stats().pushes.get(status).copied().unwrap_or(0)
+    }
+}
+
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let start = || Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    RUNTIME.get_or_init(start)
+}
+
+/// A loopback address of our own, so that nobody else answers there and nobody takes the port.
+pub(crate) fn address(port: u16) -> SocketAddr {
+    static LAST: AtomicU8 = AtomicU8::new(0);
+    let last = LAST.fetch_add(1, Ordering::Relaxed);
+    assert!(last < 250, "out of addresses");
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(127, 100 + high % 100, low, last + 1), port))
+}
+
+/// An answer with `status` and `body`, given once.
+pub(crate) fn answer(status: u16, body: &str) -> Answer {
+    Answer { status: Some(status), body: body.to_owned(), ..Answer::default() }
+}
+
+/// The same, `times` times.
+pub(crate) fn times(times: u32, answer: Answer) -> Answer {
+    Answer { times, ..answer }
+}
+
+/// The same, until others come.
+pub(crate) fn always(answer: Answer) -> Answer {
+    times(0, answer)
+}

@@ -1,0 +1,288 @@
+//! What was written, what must become of it, and the checks that hold at every step.
+
+use std::collections::HashMap;
+
+use skald::checkpoint::SavedFile;
+use skald::model::{Fingerprint, UnixNanos};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Which promise was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// A line that could be read is neither at Loki nor among the dead letters.
+    Lost,
+    /// A line came more often than kills and lost answers explain.
+    Duplicate,
+    /// Loki has a line that nobody wrote.
+    Foreign,
+    /// A line came with other labels, metadata or time than it should, or than before.
+    Changed,
+    /// First deliveries of a file's lines in one stream are not in the order of the file.
+    Order,
+    /// The checkpoint says settled of what Loki has not answered for.
+    Ahead,
+    /// What was saved did not survive.
+    Saved,
+    /// Batches hold more memory than their permits.
+    Memory,
+    /// Lines read are not lines delivered, dropped and in flight.
+    Sums,
+    /// Not all was delivered in time though Loki answered.
+    Progress,
+}
+
+/// A broken promise.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) check: Check,
+    pub(crate) text: String,
+}
+
+pub(crate) type Result<T = ()> = std::result::Result<T, Broken>;
+
+/// Breaks `check` unless `holds`.
+pub(crate) fn ensure(check: Check, holds: bool, text: impl FnOnce() -> String) -> Result {
+    if holds { Ok(()) } else { Err(Broken { check, text: text() }) }
+}
+
+/// What an entry is, beside its text: stream, metadata without `original_timestamp`, own time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    pub(crate) labels: String,
+    pub(crate) metadata: Vec<(String, String)>,
+    pub(crate) time: UnixNanos,
+}
+
+/// What is to become of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Loki gets it.
+    Delivered,
+    /// Loki refuses it: it goes to the dead letters.
+    Poison,
+    /// The agent drops it.
+    TooOld,
+}
+
+/// A line that a service wrote.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) generation: usize,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) fate: Fate,
+    /// What it must be; `None` where only a replay is held to what came first.
+    pub(crate) meaning: Option<Meaning>,
+    first: Option<Meaning>,
+    /// How often Loki has stored it.
+    pub(crate) stored: u32,
+    /// How often it may have.
+    allowed: u32,
+    /// Loki has answered for it, it is buried, or it was dropped.
+    answered: bool,
+    /// It was destroyed before it had to be read.
+    pub(crate) excused: bool,
+}
+
+/// The content of one inode between two truncations.
+#[derive(Debug, Default)]
+pub(crate) struct Generation {
+    pub(crate) inode: u64,
+    /// All bytes so far.
+    pub(crate) content: Vec<u8>,
+    pub(crate) lines: Vec<usize>,
+    /// Lines before this are answered.
+    answered: usize,
+    /// The last stamp and its repeats.
+    pub(crate) stamp: (i64, i64),
+    /// By stream: the last line that came for the first time.
+    last: HashMap<String, usize>,
+    /// Its last line, of which only so many bytes are written.
+    pub(crate) partial: Option<(Draft, usize)>,
+    /// Its bytes can be read no more.
+    pub(crate) destroyed: bool,
+}
+
+/// A line that is being written.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub(crate) text: Vec<u8>,
+    pub(crate) stored: Vec<u8>,
+    pub(crate) fate: Fate,
+    pub(crate) meaning: Option<Meaning>,
+}
+
+/// Everything that was written.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    pub(crate) generations: Vec<Generation>,
+    pub(crate) lines: Vec<Line>,
+    by_text: HashMap<Vec<u8>, usize>,
+    pub(crate) duplicates: u64,
+}
+
+impl Generation {
+    /// Nothing yet, in this inode.
+    pub(crate) fn of(inode: u64) -> Self {
+        Self { inode, ..Self::default() }
+    }
+}
+
+impl Truth {
+    /// A whole line, as Loki should store it, ends where the content ends now.
+    pub(crate) fn wrote(&mut self, generation: usize, start: u64, draft: Draft) {
+        let number = self.lines.len();
+        let Draft { stored, fate, meaning, .. } = draft;
+        let end = self.generations[generation].content.len() as u64;
+        let answered = fate == Fate::TooOld;
+        self.lines.push(Line {
+            generation,
+            start,
+            end,
+            fate,
+            meaning,
+            first: None,
+            stored: 0,
+            allowed: 1,
+            answered,
+            excused: self.generations[generation].destroyed,
+        });
+        self.generations[generation].lines.push(number);
+        assert!(self.by_text.insert(stored, number).is_none(), "lines are distinct");
+    }
+
+    /// The line that Loki would store like this.
+    pub(crate) fn find(&self, text: &[u8]) -> Result<usize> {
+        self.by_text.get(text).copied().ok_or_else(|| {
+            let text = String::from_utf8_lossy(text);
+            Broken { check: Check::Foreign, text: format!("nobody wrote {text:?}") }
+        })
+    }
+
+    /// Loki has stored a line. `lost`: it will not say so.
+    pub(crate) fn stored(&mut self, number: usize, meaning: Meaning, lost: bool) -> Result {
+        let line = &mut self.lines[number];
+        line.stored += 1;
+        ensure(Check::Duplicate, line.stored <= line.allowed, || {
+            format!("{line:?} came {} times, {} are explained", line.stored, line.allowed)
+        })?;
+        ensure(Check::Changed, line.fate == Fate::Delivered, || format!("{line:?} came"))?;
+        line.allowed += u32::from(lost);
+        let expected = line.first.as_ref().or(line.meaning.as_ref());
+        ensure(Check::Changed, expected.is_none_or(|expected| *expected == meaning), || {
+            format!("{expected:?} came as {meaning:?}; stored {} times", line.stored)
+        })?;
+        if line.first.is_some() {
+            self.duplicates += 1;
+            return Ok(());
+        }
+        let last = &mut self.generations[line.generation].last;
+        let before = last.insert(meaning.labels.clone(), number);
+        line.first = Some(meaning);
+        ensure(Check::Order, before.is_none_or(|before| before < number), || {
+            format!("line {number} came first after {before:?} of the same file and stream")
+        })
+    }
+
+    /// The agent knows that it is done with a line.
+    pub(crate) fn answered(&mut self, number: usize) {
+        self.lines[number].answered = true;
+    }
+
+    /// The offset before which everything in a generation is answered for.
+    fn answered_to(&mut self, generation: usize) -> u64 {
+        let generation = &mut self.generations[generation];
+        let lines = &self.lines;
+        while (generation.lines.get(generation.answered)).is_some_and(|line| lines[*line].answered)
+        {
+            generation.answered += 1;
+        }
+        let next = generation.lines.get(generation.answered);
+        next.map_or(generation.content.len() as u64, |line| lines[*line].start)
+    }
+
+    /// The newest generation that a saved file can be.
+    fn generation_of(&self, saved: &SavedFile) -> Option<usize> {
+        let is_it = |generation: &Generation| {
+            generation.inode == saved.identity.inode && begins_with(generation, saved.head)
+        };
+        self.generations.iter().rposition(is_it)
+    }
+
+    /// No saved place is beyond what Loki has answered for.
+    pub(crate) fn not_ahead(&mut self, files: &[SavedFile]) -> Result {
+        for saved in files {
+            let offset = saved.mark.offset.0;
+            if offset == 0 {
+                continue;
+            }
+            let generation = self.generation_of(saved);
+            let generation = generation.ok_or_else(|| Broken {
+                check: Check::Ahead,
+                text: format!("{saved:?} is no file"),
+            })?;
+            let settled = self.answered_to(generation);
+            ensure(Check::Ahead, offset <= settled, || {
+                format!("{} was answered for up to {settled}, saved {offset}", saved.path.display())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A new process goes on from these places: what it will send again is explained.
+    pub(crate) fn restarted(&mut self, files: &[SavedFile]) {
+        let mut from: HashMap<usize, u64> = HashMap::new();
+        for saved in files {
+            if let Some(generation) = self.generation_of(saved) {
+                let from = from.entry(generation).or_default();
+                *from = saved.mark.offset.0.max(*from);
+            }
+        }
+        for line in &mut self.lines {
+            let from = from.get(&line.generation).copied().unwrap_or(0);
+            let gone = self.generations[line.generation].destroyed;
+            line.allowed += u32::from(!gone && from <= line.start && 0 < line.stored);
+        }
+    }
+
+    /// What of a generation was not delivered, and lies at or behind `from`, need never be.
+    pub(crate) fn destroyed(&mut self, generation: usize, from: u64) {
+        self.generations[generation].destroyed = true;
+        for line in &self.generations[generation].lines {
+            let line = &mut self.lines[*line];
+            line.excused |= from < line.end;
+        }
+    }
+
+    /// Whether everything came that must.
+    pub(crate) fn first_missing(&self) -> Option<usize> {
+        let missing = |line: &Line| !line.answered && !line.excused;
+        self.lines.iter().position(missing)
+    }
+
+    /// Nothing that had to come is missing.
+    pub(crate) fn nothing_lost(&self, check: Check) -> Result {
+        let Some(number) = self.first_missing() else { return Ok(()) };
+        let missing = |line: &&Line| !line.answered && !line.excused;
+        let count = self.lines.iter().filter(missing).count();
+        let line = &self.lines[number];
+        let generation = &self.generations[line.generation];
+        Err(Broken {
+            check,
+            text: format!(
+                "{count} of {} lines; the first is {number}: {line:?} of {} bytes in inode {}, \
+                 destroyed {}",
+                self.lines.len(),
+                generation.content.len(),
+                generation.inode,
+                generation.destroyed
+            ),
+        })
+    }
+}
+
+fn begins_with(generation: &Generation, head: Fingerprint) -> bool {
+    let len = usize::from(head.len);
+    let bytes = generation.content.get(..len);
+    bytes.is_some_and(|bytes| len == 0 || xxh3_64(bytes) == head.hash)
+}

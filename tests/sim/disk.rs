@@ -1,0 +1,291 @@
+//! A disk that forgets what was not synced, fails when told to, and uses inode numbers again.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use skald::model::{FileStat, Files, Identity, Kind, UnixNanos};
+
+/// A log file. Its content survives a power cut: the services that write it are not under test.
+#[derive(Debug)]
+pub(crate) struct Inode {
+    /// Its number, which a later file may get.
+    pub(crate) number: u64,
+    born: UnixNanos,
+    /// The source whose globs find it.
+    pub(crate) source: usize,
+    /// Its bytes.
+    pub(crate) data: RefCell<Vec<u8>>,
+    /// Its names.
+    pub(crate) links: Cell<u64>,
+    /// How often the agent has it open.
+    pub(crate) opens: Cell<u32>,
+    /// Which of the truth's generations it holds.
+    pub(crate) generation: Cell<usize>,
+}
+
+/// The agent's descriptor of a log file.
+#[derive(Debug)]
+pub(crate) struct Handle(Rc<Inode>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.opens.set(self.0.opens.get() - 1);
+    }
+}
+
+/// A file in the state folder.
+#[derive(Debug, Clone, Default)]
+struct Blob {
+    bytes: Vec<u8>,
+    /// What a power cut leaves for certain.
+    synced: Option<Vec<u8>>,
+}
+
+type Names = BTreeMap<PathBuf, Rc<RefCell<Blob>>>;
+
+/// What goes wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// One in so many operations on log files fails; 0 is none.
+    pub(crate) log_every: u64,
+    /// One in so many operations on the state folder fails; 0 is none.
+    pub(crate) state_every: u64,
+    /// The process dies at this operation on the state folder, counted down from here.
+    pub(crate) die_in: Option<u32>,
+    /// Mutation: `sync` claims success and does nothing.
+    pub(crate) sync_lies: bool,
+}
+
+/// The disk.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    rng: fastrand::Rng,
+    /// Log files by name.
+    pub(crate) names: BTreeMap<PathBuf, Rc<Inode>>,
+    /// All inodes that may still be in use, for their numbers.
+    inodes: Vec<Rc<Inode>>,
+    /// One in so many new files takes a free number; 0 is none.
+    reuse_every: u64,
+    next_inode: u64,
+    state: Names,
+    state_durable: Names,
+    /// What goes wrong.
+    pub(crate) faults: Faults,
+    /// The process died in an operation.
+    pub(crate) died: bool,
+    /// Operations that failed.
+    pub(crate) failures: u64,
+    /// Files of the state folder that a power cut tore or took back.
+    pub(crate) torn: u64,
+    /// Files that got the number of a deleted one.
+    pub(crate) reused: u64,
+}
+
+impl Disk {
+    pub(crate) fn new(rng: fastrand::Rng, reuse_every: u64) -> Self {
+        Self {
+            rng,
+            names: BTreeMap::new(),
+            inodes: Vec::new(),
+            reuse_every,
+            next_inode: 100,
+            state: Names::new(),
+            state_durable: Names::new(),
+            faults: Faults::default(),
+            died: false,
+            failures: 0,
+            torn: 0,
+            reused: 0,
+        }
+    }
+
+    fn one_in(&mut self, every: u64) -> bool {
+        every != 0 && self.rng.u64(0..every) == 0
+    }
+
+    /// Creates a log file, in place of the one that has the name.
+    pub(crate) fn create(&mut self, path: &Path, source: usize, now: UnixNanos) -> Rc<Inode> {
+        self.unlink(path);
+        let free = |inode: &Rc<Inode>| inode.links.get() == 0 && Rc::strong_count(inode) == 1;
+        let free = self.inodes.iter().position(free);
+        let number = match free {
+            Some(idx) if self.one_in(self.reuse_every) => {
+                self.reused += 1;
+                self.inodes.swap_remove(idx).number
+            }
+            _ => {
+                self.next_inode += 1;
+                self.next_inode
+            }
+        };
+        let inode = Rc::new(Inode {
+            number,
+            born: now,
+            source,
+            data: RefCell::default(),
+            links: Cell::new(1),
+            opens: Cell::new(0),
+            generation: Cell::new(0),
+        });
+        self.inodes.push(Rc::clone(&inode));
+        self.names.insert(path.to_owned(), Rc::clone(&inode));
+        inode
+    }
+
+    /// Takes a name away.
+    pub(crate) fn unlink(&mut self, path: &Path) -> Option<Rc<Inode>> {
+        let inode = self.names.remove(path)?;
+        inode.links.set(0);
+        Some(inode)
+    }
+
+    /// Gives a log file another name. Returns the file that had it.
+    pub(crate) fn rename_log(&mut self, from: &Path, to: &Path) -> Option<Rc<Inode>> {
+        let inode = self.names.remove(from)?;
+        let replaced = self.unlink(to);
+        self.names.insert(to.to_owned(), inode);
+        replaced
+    }
+
+    /// What was not synced may be gone, or half there.
+    pub(crate) fn power_cut(&mut self) {
+        if self.rng.bool() {
+            // The folder did not reach the disk by itself.
+            self.torn += u64::from(self.state.len() != self.state_durable.len());
+            self.state = self.state_durable.clone();
+        }
+        for blob in self.state.values() {
+            let mut blob = blob.borrow_mut();
+            let bytes = std::mem::take(&mut blob.bytes);
+            if blob.synced.as_ref() == Some(&bytes) {
+                blob.bytes = bytes;
+                continue;
+            }
+            self.torn += 1;
+            blob.bytes = match self.rng.u8(0..4) {
+                0 => bytes,
+                1 => bytes[..self.rng.usize(0..=bytes.len())].to_vec(),
+                2 => {
+                    let mut bytes = bytes;
+                    let from = self.rng.usize(0..=bytes.len());
+                    bytes[from..].fill(0);
+                    bytes
+                }
+                _ => blob.synced.clone().unwrap_or_default(),
+            };
+            blob.synced = Some(blob.bytes.clone());
+        }
+        self.state_durable = self.state.clone();
+    }
+
+    /// A new process uses the disk.
+    pub(crate) fn restarted(&mut self) {
+        self.died = false;
+        self.faults.die_in = None;
+    }
+
+    fn log_operation(&mut self) -> io::Result<()> {
+        if self.one_in(self.faults.log_every) {
+            self.failures += 1;
+            return Err(io::Error::other("injected"));
+        }
+        Ok(())
+    }
+
+    fn state_operation(&mut self) -> io::Result<()> {
+        if let Some(left) = &mut self.faults.die_in {
+            *left = left.saturating_sub(1);
+            self.died |= *left == 0;
+        }
+        if self.died {
+            return Err(io::Error::other("the process is dead"));
+        }
+        if self.one_in(self.faults.state_every) {
+            self.failures += 1;
+            return Err(io::Error::other("injected"));
+        }
+        Ok(())
+    }
+
+    fn blob(&self, path: &Path) -> io::Result<Rc<RefCell<Blob>>> {
+        self.state.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Files for Disk {
+    type File = Handle;
+
+    fn open(&mut self, path: &Path) -> io::Result<Handle> {
+        self.log_operation()?;
+        let inode = self.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        inode.opens.set(inode.opens.get() + 1);
+        Ok(Handle(Rc::clone(inode)))
+    }
+
+    fn stat(&mut self, file: &Handle) -> io::Result<FileStat> {
+        self.log_operation()?;
+        let inode = &file.0;
+        Ok(FileStat {
+            identity: Identity { device: 1, inode: inode.number, birth: Some(inode.born) },
+            size: inode.data.borrow().len() as u64,
+            links: inode.links.get(),
+            kind: Kind::File,
+        })
+    }
+
+    fn read_at(&mut self, file: &Handle, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.log_operation()?;
+        let data = file.0.data.borrow();
+        let from = usize::try_from(offset).unwrap().min(data.len());
+        let mut len = buf.len().min(data.len() - from);
+        if 1 < len && self.rng.u8(0..4) == 0 {
+            len = self.rng.usize(1..len);
+        }
+        buf[..len].copy_from_slice(&data[from..from + len]);
+        Ok(len)
+    }
+
+    fn read_all(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        Ok(self.blob(path)?.borrow().bytes.clone())
+    }
+
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let blob = Rc::clone(self.state.entry(path.to_owned()).or_default());
+        // The old content is cut off before the new one comes.
+        blob.borrow_mut().bytes.clear();
+        if let Err(error) = self.state_operation() {
+            let len = self.rng.usize(0..=bytes.len());
+            blob.borrow_mut().bytes = bytes[..len].to_vec();
+            return Err(error);
+        }
+        blob.borrow_mut().bytes = bytes.to_vec();
+        Ok(())
+    }
+
+    fn sync(&mut self, path: &Path) -> io::Result<()> {
+        self.state_operation()?;
+        let blob = self.blob(path)?;
+        if !self.faults.sync_lies {
+            let mut blob = blob.borrow_mut();
+            blob.synced = Some(blob.bytes.clone());
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.state_operation()?;
+        let blob = self.blob(from)?;
+        self.state.remove(from);
+        self.state.insert(to.to_owned(), blob);
+        Ok(())
+    }
+
+    fn sync_folder(&mut self, _: &Path) -> io::Result<()> {
+        self.state_operation()?;
+        self.state_durable = self.state.clone();
+        Ok(())
+    }
+}

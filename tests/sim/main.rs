@@ -1,0 +1,106 @@
+//! The seeded simulator: the steps that `skald run` calls, with a fake Loki, a fake disk, and
+//! time as an argument. One seed is one run, on one thread, without a clock.
+//!
+//! `SKALD_SIM_SEED=7 cargo test --test sim seeds` replays a seed, `SKALD_SIM_SEEDS=5000` runs so
+//! many. Read `world.rs` first: what happens when. Then `agent.rs`: how the steps are called;
+//! `checks.rs`: what must hold; `faults.rs` and `disk.rs`: what goes wrong; `writer.rs`: who
+//! writes the files.
+
+mod agent;
+mod checks;
+mod disk;
+mod faults;
+mod world;
+mod writer;
+
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use agent::Mutation;
+use checks::Check;
+use world::Stats;
+
+/// How many seeds are always run.
+const SEEDS: u64 = 200;
+
+#[expect(clippy::disallowed_methods, reason = "this is how a seed is handed to a test")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// Runs one seed; on failure says how to see it again.
+fn replayable(seed: u64) -> Stats {
+    let result = catch_unwind(AssertUnwindSafe(|| world::run(seed, Mutation::None)));
+    let how = format!("SKALD_SIM_SEED={seed} cargo test --test sim seeds");
+    match result {
+        Ok(Ok(stats)) => stats,
+        Ok(Err(broken)) => panic!("{:?}: {}\nreplay: {how}", broken.check, broken.text),
+        Err(_) => panic!("the agent panicked\nreplay: {how}"),
+    }
+}
+
+#[test]
+fn seeds() {
+    if let Some(seed) = number("SKALD_SIM_SEED") {
+        tell(1, &replayable(seed));
+        return;
+    }
+    let random = fastrand::u64(1 << 32..1 << 48);
+    writeln!(std::io::stderr(), "the random seed is {random}").unwrap();
+    let many = number("SKALD_SIM_SEEDS").unwrap_or(SEEDS);
+    let mut all = Stats::default();
+    for seed in (0..many).chain([random]) {
+        all.merge(&replayable(seed));
+    }
+    tell(many + 1, &all);
+    for (name, count) in all.counts.iter().chain(&all.answers) {
+        assert!(0 < *count, "{name} never happened");
+    }
+    let kinds = ["204", "400", "401", "413", "429", "429 later", "429 partial", "500", "503"];
+    let more = ["500 stored", "timeout", "timeout stored", "broken stored", "refused"];
+    for kind in kinds.into_iter().chain(more) {
+        assert!(all.answers.contains_key(kind), "{kind} was never answered");
+    }
+    for name in ["kills", "kills in a save", "power cuts", "orderly stops", "failed saves"] {
+        assert!(all.counts.contains_key(name), "there were no {name}");
+    }
+}
+
+fn tell(seeds: u64, stats: &Stats) {
+    let mut out = format!("\n{:>10}  seeds\n", seeds);
+    for (name, count) in &stats.counts {
+        out += &format!("{count:>10}  {name}\n");
+    }
+    for (name, count) in &stats.answers {
+        out += &format!("{count:>10}  answers: {name}\n");
+    }
+    std::io::stderr().write_all(out.as_bytes()).unwrap();
+}
+
+/// With `mutation` some seeds fail with `check` and none otherwise; without it they pass.
+fn turns_red(mutation: Mutation, check: Check) {
+    let mut red = Vec::new();
+    for seed in 0..20 {
+        if let Err(broken) = world::run(seed, mutation) {
+            assert!(broken.check == check, "seed {seed}: {broken:?}");
+            red.push(seed);
+        }
+    }
+    assert!(5 <= red.len(), "{mutation:?} is only seen with seeds {red:?}");
+    red.into_iter().for_each(|seed| drop(replayable(seed)));
+}
+
+#[test]
+fn settling_when_read_is_seen() {
+    turns_red(Mutation::SettleWhenRead, Check::Ahead);
+}
+
+#[test]
+fn skipping_the_fsync_is_seen() {
+    turns_red(Mutation::SkipFsync, Check::Saved);
+}
+
+#[test]
+fn releasing_memory_early_is_seen() {
+    turns_red(Mutation::ReleaseEarly, Check::Memory);
+}

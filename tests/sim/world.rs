@@ -1,0 +1,351 @@
+//! Time, and what happens in it: one seed is one run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use skald::checkpoint::{self, State};
+use skald::model::{Now, UnixNanos};
+
+use crate::agent::{Agent, Mutation};
+use crate::checks::{Check, Result, Truth, ensure};
+use crate::disk::{Disk, Inode};
+use crate::faults::{Knobs, Loki};
+use crate::writer::{self, Writer};
+
+/// The wall clock at the beginning, 2026-11-01.
+const BEGINNING: i64 = 1_793_491_200_000_000_000;
+
+const STATE: &str = "/state";
+
+/// Once Loki answers, everything is delivered within this time.
+const PROGRESS: Duration = Duration::from_secs(30);
+
+const TICK: Duration = Duration::from_secs(1);
+
+/// What happened in one or more runs.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Stats {
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    pub(crate) answers: BTreeMap<&'static str, u64>,
+}
+
+impl Stats {
+    fn add(&mut self, name: &'static str, count: u64) {
+        *self.counts.entry(name).or_default() += count;
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        other.counts.iter().for_each(|(name, count)| self.add(name, *count));
+        for (name, count) in &other.answers {
+            *self.answers.entry(name).or_default() += count;
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    Step,
+    Scan,
+    Save,
+    Write,
+    Weather,
+    End,
+    Start,
+}
+
+/// Everything.
+struct World {
+    rng: fastrand::Rng,
+    knobs: Knobs,
+    mutation: Mutation,
+    /// Time since the beginning.
+    time: Duration,
+    disk: Disk,
+    loki: Loki,
+    truth: Truth,
+    writer: Writer,
+    agent: Option<Agent>,
+    /// When the process started.
+    started: Duration,
+    start_at: Duration,
+    end_at: Duration,
+    scan_at: Duration,
+    save_at: Duration,
+    write_at: Duration,
+    weather_at: Duration,
+    /// The last checkpoint that was saved, and those that may have been since.
+    saved: State,
+    attempts: Vec<State>,
+    stats: Stats,
+}
+
+/// Runs one seed.
+pub(crate) fn run(seed: u64, mutation: Mutation) -> Result<Stats> {
+    let mut world = World::new(seed, mutation);
+    while world.time < world.knobs.duration {
+        world.event()?;
+    }
+    world.heal()?;
+    Ok(world.finish())
+}
+
+impl World {
+    fn new(seed: u64, mutation: Mutation) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let knobs = Knobs::new(&mut rng);
+        let mut disk = Disk::new(rng.fork(), knobs.inode_reuse);
+        disk.faults.log_every = knobs.log_faults;
+        disk.faults.state_every = knobs.state_faults;
+        disk.faults.sync_lies = mutation == Mutation::SkipFsync;
+        Self {
+            loki: Loki::new(rng.fork()),
+            writer: Writer::new(rng.fork(), knobs.clone()),
+            rng,
+            knobs,
+            mutation,
+            time: Duration::ZERO,
+            disk,
+            truth: Truth::default(),
+            agent: None,
+            started: Duration::ZERO,
+            start_at: Duration::ZERO,
+            end_at: Duration::MAX,
+            scan_at: Duration::MAX,
+            save_at: Duration::MAX,
+            write_at: Duration::ZERO,
+            weather_at: Duration::ZERO,
+            saved: State::default(),
+            attempts: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    fn wall(&self) -> UnixNanos {
+        UnixNanos(BEGINNING).plus(self.time)
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.time.saturating_sub(self.started), wall: self.wall() }
+    }
+
+    /// The next thing happens.
+    fn event(&mut self) -> Result {
+        let agent_at = self.agent.as_ref().map_or(Duration::MAX, Agent::next_at);
+        let agent_at = agent_at.saturating_add(self.started);
+        let all = [
+            (agent_at, Next::Step),
+            (self.scan_at, Next::Scan),
+            (self.save_at, Next::Save),
+            (self.write_at, Next::Write),
+            (self.weather_at, Next::Weather),
+            (self.end_at, Next::End),
+            (self.start_at, Next::Start),
+        ];
+        let (at, next) = all.into_iter().min_by_key(|(at, _)| *at).expect("there is always one");
+        assert!(at != Duration::MAX, "time has stopped");
+        self.time = self.time.max(at);
+        let now = self.now();
+        match next {
+            Next::Step => {
+                if let Some(agent) = &mut self.agent {
+                    agent.step(now, &mut self.disk, &mut self.loki, &mut self.truth)?;
+                    if agent.is_stopping() && agent.is_drained() {
+                        self.save()?;
+                        self.stats.add("orderly stops", 1);
+                        self.end(false);
+                    }
+                }
+            }
+            Next::Scan => self.scan(),
+            Next::Save => self.save()?,
+            Next::Write => {
+                let agent = &self.agent;
+                let read_to = |inode: &Inode| {
+                    (0 < inode.opens.get())
+                        .then(|| agent.as_ref().map_or(0, |agent| agent.read_to(inode.number)))
+                };
+                let at = (self.time, self.wall());
+                let pause = self.writer.step(&mut self.disk, &mut self.truth, at, &read_to);
+                self.write_at = self.time + pause;
+            }
+            Next::Weather => self.weather_at = self.time + self.loki.change(),
+            Next::End => self.end_somehow(),
+            Next::Start => self.start()?,
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self) {
+        let now = self.now();
+        let globs_find_rotated = self.knobs.globs_find_rotated;
+        let find = |path: &Path| globs_find_rotated || path.extension().is_some_and(|e| e == "log");
+        if let Some(agent) = &mut self.agent {
+            agent.scan(find, now, &mut self.disk);
+        }
+        self.scan_at = self.time + self.knobs.scan;
+    }
+
+    /// Saves the checkpoint as `app::control` does.
+    fn save(&mut self) -> Result {
+        self.save_at = self.time + TICK;
+        let wall = self.wall();
+        let Some(agent) = &self.agent else { return Ok(()) };
+        let Some(state) = agent.snapshot(wall) else { return Ok(()) };
+        self.truth.not_ahead(&state.files)?;
+        self.attempts.push(state.clone());
+        if checkpoint::save(&mut self.disk, Path::new(STATE), &state).is_ok() {
+            self.stats.add("saves", 1);
+            self.saved = state;
+            self.attempts.clear();
+        } else {
+            agent.set_dirty();
+            self.stats.add("failed saves", 1);
+        }
+        if self.disk.died {
+            self.stats.add("kills in a save", 1);
+            self.end(true);
+        }
+        Ok(())
+    }
+
+    fn end_somehow(&mut self) {
+        let now = self.now();
+        self.end_at = self.time + self.lifetime();
+        match self.rng.u8(0..6) {
+            0 => {
+                if let Some(agent) = &mut self.agent {
+                    agent.stop(now);
+                    // The deadline.
+                    self.end_at = self.time + Duration::from_secs(25);
+                }
+            }
+            1 => self.disk.faults.die_in = Some(self.rng.u32(1..6)),
+            _ => {
+                self.stats.add("kills", 1);
+                self.end(true);
+            }
+        }
+    }
+
+    /// The process is no more.
+    fn end(&mut self, suddenly: bool) {
+        self.agent = None;
+        (self.scan_at, self.save_at, self.end_at) = (Duration::MAX, Duration::MAX, Duration::MAX);
+        self.start_at = self.time + Duration::from_millis(self.rng.u64(0..10_000));
+        if suddenly && self.rng.u64(0..self.knobs.one_in_cut) == 0 {
+            self.stats.add("power cuts", 1);
+            self.disk.power_cut();
+        }
+        let named: Vec<usize> = self
+            .disk
+            .names
+            .iter()
+            .filter(|(path, _)| path.extension().is_some_and(|e| e == "log"))
+            .map(|(_, inode)| inode.generation.get())
+            .collect();
+        for generation in 0..self.truth.generations.len() {
+            if !named.contains(&generation) {
+                self.truth.destroyed(generation, 0);
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result {
+        self.disk.restarted();
+        let loaded = checkpoint::load(&mut self.disk, Path::new(STATE)).expect("it can be read");
+        let known = loaded.state == self.saved || self.attempts.contains(&loaded.state);
+        ensure(Check::Saved, loaded.damage.is_empty() && known, || {
+            format!("{:?}; {:?} is none of {:?}", loaded.damage, loaded.state, self.saved)
+        })?;
+        self.truth.restarted(&loaded.state.files);
+        self.saved = loaded.state.clone();
+        self.attempts.clear();
+        let files = loaded.state.files;
+        self.agent = Some(Agent::start(&self.knobs, files, self.rng.fork(), self.mutation));
+        (self.started, self.start_at) = (self.time, Duration::MAX);
+        (self.scan_at, self.save_at) = (self.time, self.time + TICK);
+        self.end_at = self.time + self.lifetime();
+        self.stats.add("starts", 1);
+        Ok(())
+    }
+
+    fn lifetime(&mut self) -> Duration {
+        let life = self.knobs.life;
+        life.map_or(Duration::MAX / 2, |mean| Duration::from_millis(self.rng.u64(0..2 * mean)))
+    }
+
+    /// All is well from here on: everything that can be delivered is, in time, and once.
+    fn heal(&mut self) -> Result {
+        self.writer.finish(&mut self.truth);
+        self.loki.healed = true;
+        self.disk.faults.log_every = 0;
+        self.disk.faults.state_every = 0;
+        self.disk.faults.die_in = None;
+        self.knobs.life = None;
+        (self.write_at, self.weather_at, self.end_at) =
+            (Duration::MAX, Duration::MAX, Duration::MAX);
+        if self.agent.as_ref().is_some_and(Agent::is_stopping) {
+            self.end(false);
+        }
+        if self.agent.is_none() {
+            self.start_at = self.time;
+            self.event()?;
+        }
+        let waits = self.agent.as_ref().map_or(Duration::ZERO, Agent::waits_until);
+        let deadline = self.time.max(self.started + waits) + PROGRESS;
+        self.until(deadline, |world| world.truth.first_missing().is_none())?;
+        if let Err(broken) = self.truth.nothing_lost(Check::Progress) {
+            // Late, or never?
+            self.until(deadline + Duration::from_secs(600), |world| {
+                world.truth.first_missing().is_none()
+            })?;
+            self.truth.nothing_lost(Check::Lost)?;
+            return Err(broken);
+        }
+        let now = self.now();
+        if let Some(agent) = &mut self.agent {
+            agent.stop(now);
+        }
+        self.until(self.time + PROGRESS, |world| world.agent.is_none())?;
+        ensure(Check::Progress, self.agent.is_none(), || "it does not stop".to_owned())?;
+        // Another start finds nothing to send.
+        self.until(self.time + 2 * PROGRESS, |_| false)
+    }
+
+    /// Goes on until `deadline`, or until a look every second finds that it is `done`.
+    fn until(&mut self, deadline: Duration, done: impl Fn(&Self) -> bool) -> Result {
+        let mut look_at = self.time;
+        while self.time < deadline {
+            if look_at <= self.time {
+                look_at = self.time + TICK;
+                if done(self) {
+                    break;
+                }
+            }
+            self.event()?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Stats {
+        let Writer { done, .. } = &self.writer;
+        let writer::Done { rotations, truncations, deletions } = done.clone();
+        let excused = self.truth.lines.iter().filter(|line| line.excused).count() as u64;
+        for (name, count) in [
+            ("lines", self.truth.lines.len() as u64),
+            ("destroyed before they had to be read", excused),
+            ("duplicates", self.truth.duplicates),
+            ("rotations", rotations),
+            ("truncations", truncations),
+            ("deletions", deletions),
+            ("disk failures", self.disk.failures),
+            ("torn files", self.disk.torn),
+            ("reused inodes", self.disk.reused),
+        ] {
+            self.stats.add(name, count);
+        }
+        self.stats.answers = std::mem::take(&mut self.loki.answers);
+        self.stats
+    }
+}
