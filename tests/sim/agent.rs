@@ -172,8 +172,7 @@ impl Agent {
             };
             let pipeline =
                 Pipeline::new(Arc::clone(&sources), true, batches, pool.clone(), metrics.clone());
-            let shared =
-                Shared { registry: Arc::clone(&registry), windows: Arc::clone(&windows) };
+            let shared = Shared { registry: Arc::clone(&registry), windows: Arc::clone(&windows) };
             let log = FileLog::new(metrics.clone());
             Lane {
                 worker: Worker::new(options, pipeline, shared, log),
@@ -357,9 +356,13 @@ impl Agent {
         ensure(Check::Memory, held <= used && peak <= limit, || {
             format!("batches hold {held}, permits {used}; at most {peak} of {limit}")
         })?;
-        let read: u64 =
-            self.sources.iter().map(|source| self.metrics.source(&source.name).lines_read.get()).sum();
-        let dropped = |reason: Reason| self.metrics.lines_dropped.get_or_create(&reason.into()).get();
+        let read: u64 = self
+            .sources
+            .iter()
+            .map(|source| self.metrics.source(&source.name).lines_read.get())
+            .sum();
+        let dropped =
+            |reason: Reason| self.metrics.lines_dropped.get_or_create(&reason.into()).get();
         let dropped: u64 = Reason::ALL.into_iter().map(dropped).sum();
         let delivered = self.metrics.lines_delivered.get();
         let in_flight = self.metrics.lines_in_flight.get();
@@ -375,9 +378,8 @@ impl Agent {
             return;
         }
         let names = disk.names.iter().filter(|(path, _)| globs_find(path));
-        let names: Vec<(PathBuf, u64, usize)> = names
-            .map(|(path, inode)| (path.clone(), inode.number, inode.source))
-            .collect();
+        let names: Vec<(PathBuf, u64, usize)> =
+            names.map(|(path, inode)| (path.clone(), inode.number, inode.source)).collect();
         let there: HashSet<u64> = names.iter().map(|(_, number, _)| *number).collect();
         let mut gone: Vec<u64> =
             self.found.keys().copied().filter(|number| !there.contains(number)).collect();
