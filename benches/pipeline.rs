@@ -18,10 +18,10 @@ use std::time::Duration;
 const REPEATS: usize = 20;
 
 fn pipeline(c: &mut Criterion) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a readable file system");
     let path = folder.path().join("veogen.log");
     let log = common::log().repeat(REPEATS);
-    fs_err::write(&path, &log).unwrap();
+    fs_err::write(&path, &log).expect("a readable file system");
 
     let mut group = c.benchmark_group("pipeline");
     group.throughput(Throughput::Bytes(log.len() as u64));

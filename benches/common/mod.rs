@@ -15,7 +15,7 @@ pub(crate) const NOW: Now =
 pub(crate) fn log() -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/veogen.log");
     let log: Vec<u8> = fs_err::read(path)
-        .unwrap()
+        .expect("a readable file system")
         .split_inclusive(|byte| *byte == b'\n')
         .filter(|line| line.starts_with(b"{"))
         .flatten()

@@ -179,7 +179,7 @@ impl Agent {
         let stdin = builder.stdin(ended)?;
         let discovery = scanner.map(|scanner| {
             let bells = readers.iter().map(|(bell, _)| Doorbell::clone(bell)).collect();
-            Discovery::new(scanner, bells, builder.from_end(), calls.clone())
+            Discovery::new(scanner, bells, builder.are_from_end(), calls.clone())
         });
         let control = builder.control(discovery, inbox)?;
         Ok(Self {
@@ -333,7 +333,7 @@ impl Builder {
         Ok(Some(Scanner::new(&discover::Options { sources })?))
     }
 
-    fn from_end(&self) -> Vec<bool> {
+    fn are_from_end(&self) -> Vec<bool> {
         let is_end = |input: &Input| matches!(input, Input::Files { start: Start::End, .. });
         self.config.sources.iter().map(|source| is_end(&source.input)).collect()
     }
@@ -364,7 +364,7 @@ impl Builder {
 
     fn readers(&mut self) -> Result<Vec<(Doorbell, JoinHandle<()>)>, AppError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let readers = self.extras.readers.unwrap_or(cores.min(4)).max(1);
+        let readers = self.extras.readers.unwrap_or_else(|| cores.min(4)).max(1);
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
         let windows = Arc::new(Windows::new(self.common.sources.len()));
         let mut threads = Vec::new();

@@ -71,12 +71,13 @@ impl FileLog {
     }
 
     fn failed(&mut self, path: &std::path::Path, error: &str, kind: io::ErrorKind, now: Now) {
-        self.metrics.file_unreadable(match kind {
-            io::ErrorKind::PermissionDenied => "permission",
-            io::ErrorKind::NotFound => "not_found",
-            io::ErrorKind::StaleNetworkFileHandle => "stale",
-            _ => "io",
-        });
+        let causes = [
+            (io::ErrorKind::PermissionDenied, "permission"),
+            (io::ErrorKind::NotFound, "not_found"),
+            (io::ErrorKind::StaleNetworkFileHandle, "stale"),
+        ];
+        let cause = causes.iter().find(|(known, _)| *known == kind);
+        self.metrics.file_unreadable(cause.map_or("io", |(_, name)| name));
         if let Some(repeats) = self.failures.pass(&path.to_owned(), now) {
             warn!(
                 path = %path.display(),

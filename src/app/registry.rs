@@ -213,34 +213,31 @@ impl Inner {
                     self.retire(*file, now.wall, sources);
                 }
             }
-            other => self.update(other),
+            News::Head { file, head } => self.update(*file, |tracked| tracked.head = *head),
+            News::Size { file, size } => self.update(*file, |tracked| tracked.size = *size),
+            News::Renamed { file, path } => self.update(*file, |tracked| {
+                tracked.path = path.as_path().into();
+                tracked.state = FileState::Following;
+            }),
+            News::Rotated { file } | News::Back { file, gone: true } => {
+                self.update(*file, |tracked| tracked.state = FileState::Rotated);
+            }
+            News::Back { file, gone: false } => {
+                self.update(*file, |tracked| tracked.state = FileState::Following);
+            }
+            News::SetAside { file } => {
+                self.update(*file, |tracked| tracked.state = FileState::SetAside);
+            }
+            News::NoLine { .. }
+            | News::NotResumed { .. }
+            | News::Failed { .. }
+            | News::Refused { .. } => {}
         }
     }
 
-    fn update(&mut self, news: &News) {
-        let (News::Head { file, .. }
-        | News::Renamed { file, .. }
-        | News::Rotated { file }
-        | News::Size { file, .. }
-        | News::SetAside { file }
-        | News::Back { file, .. }) = news
-        else {
-            return;
-        };
-        let Some(tracked) = self.files.get_mut(file) else { return };
-        match news {
-            News::Head { head, .. } => tracked.head = *head,
-            News::Renamed { path, .. } => {
-                tracked.path = path.as_path().into();
-                tracked.state = FileState::Following;
-            }
-            News::Rotated { .. } => tracked.state = FileState::Rotated,
-            News::Size { size, .. } => tracked.size = *size,
-            News::SetAside { .. } => tracked.state = FileState::SetAside,
-            News::Back { gone, .. } => {
-                tracked.state = if *gone { FileState::Rotated } else { FileState::Following };
-            }
-            _ => {}
+    fn update(&mut self, file: FileKey, change: impl FnOnce(&mut Tracked)) {
+        if let Some(tracked) = self.files.get_mut(&file) {
+            change(tracked);
         }
     }
 

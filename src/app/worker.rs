@@ -175,7 +175,15 @@ impl<H> Worker<H> {
                 News::Closed { file } | News::SetAside { file } | News::NoLine { file } => {
                     self.shared.windows.forget(*file);
                 }
-                _ => {}
+                News::Opened { .. }
+                | News::NotResumed { .. }
+                | News::Head { .. }
+                | News::Renamed { .. }
+                | News::Rotated { .. }
+                | News::Size { .. }
+                | News::Back { .. }
+                | News::Failed { .. }
+                | News::Refused { .. } => {}
             }
             self.log.note(news, now);
         }

@@ -45,7 +45,6 @@ impl Pool {
     }
 
     /// A permit for nothing, to be grown.
-    #[must_use]
     pub fn empty(&self) -> Permit {
         Permit { pool: self.clone(), bytes: 0 }
     }

@@ -181,7 +181,7 @@ impl<H> Reader<H> {
         }
         match &mut file.state {
             State::SetAside { gone, .. } => *gone = true,
-            state => *state = State::Gone,
+            state @ (State::Following | State::Gone) => *state = State::Gone,
         }
         file.grew_at = now.mono;
         file.look_at = now.mono;

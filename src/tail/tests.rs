@@ -85,9 +85,9 @@ impl Bench {
     }
 
     fn truncated(&self) -> Vec<u64> {
-        let unread = |news: &News| match news {
-            News::Truncated { unread, .. } => Some(*unread),
-            _ => None,
+        let unread = |news: &News| {
+            let News::Truncated { unread, .. } = news else { return None };
+            Some(*unread)
         };
         self.news.iter().filter_map(unread).collect()
     }
@@ -189,9 +189,9 @@ fn reading_goes_on_at_the_saved_mark_if_the_file_is_the_same() {
     bench.append("a", "1\n2\n");
     bench.find("a", None, false);
     bench.lines();
-    let head = bench.news.iter().find_map(|news| match news {
-        News::Head { head, .. } => Some(*head),
-        _ => None,
+    let head = bench.news.iter().find_map(|news| {
+        let News::Head { head, .. } = news else { return None };
+        Some(*head)
     });
     let resume = Resume { head: head.unwrap(), mark: bench.last.unwrap() };
     bench.append("a", "3\n");

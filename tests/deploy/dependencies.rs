@@ -15,9 +15,9 @@ const ONCE: [&str; 7] = ["rustls", "aws-lc-rs", "tokio", "hyper", "regex", "serd
 /// The quoted words of a list in `deny.toml`.
 fn list(of: &str) -> BTreeSet<String> {
     let settings = read("deny.toml");
-    let list = Regex::new(&format!(r"(?m)^{of} = \[([^\]]*)\]")).unwrap();
+    let list = Regex::new(&format!(r"(?m)^{of} = \[([^\]]*)\]")).expect("a regex");
     let list = list.captures(&settings).unwrap_or_else(|| panic!("no {of}"))[1].to_owned();
-    let word = Regex::new(r#"(?m)^\s*(?:\{ crate = )?"([^"]+)"|^"([^"]+)"$"#).unwrap();
+    let word = Regex::new(r#"(?m)^\s*(?:\{ crate = )?"([^"]+)"|^"([^"]+)"$"#).expect("a regex");
     word.captures_iter(&list).map(|found| found[1].to_owned()).collect()
 }
 

@@ -128,6 +128,7 @@ fn push_options(knobs: &Knobs) -> push::Options {
         headers: Vec::new(),
         proxy: Proxy::None,
         timeout: Duration::from_secs(5),
+        one_stream_per_push: false,
         structured_metadata: StructuredMetadata::On,
         retry: Retry { delay_min: knobs.retry_min, delay_max: knobs.retry_max },
         bytes_per_second: 0,
