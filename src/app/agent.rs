@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::board::Board;
 use super::clock::Clock;
 use super::control::{self, Call, Discovery};
 use super::error::AppError;
 use super::file_log::FileLog;
-use super::lane::{Board, Ground, Lane, TROUBLE_AFTER};
+use super::lane::{Ground, Lane, TROUBLE_AFTER};
 use super::pipeline::{Pipeline, Source};
 use super::pulse::Pulses;
 use super::readers::{self, FileShell, StdinShell};
