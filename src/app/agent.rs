@@ -158,7 +158,7 @@ impl Agent {
     ///
     /// # Errors
     /// [`AppError`] says what cannot work: the state folder, the way to Loki, a glob.
-    pub fn start(config: Config, extras: Extras, metrics: Metrics) -> Result<Self, AppError> {
+    pub fn start(mut config: Config, extras: Extras, metrics: Metrics) -> Result<Self, AppError> {
         raise_descriptor_limit();
         let (lock, saved) = match &config.state_dir {
             Some(folder) => {
@@ -166,6 +166,9 @@ impl Agent {
                 let loaded = checkpoint::load(&mut super::Disk, folder)?;
                 for damage in &loaded.damage {
                     warn!(damage, "part of the checkpoint is damaged; those files are read again");
+                }
+                if !loaded.damage.is_empty() {
+                    start_at_beginning(&mut config.sources);
                 }
                 (Some(lock), loaded.state)
             }
@@ -456,6 +459,16 @@ fn source(source: &crate::config::Source, saved: &State) -> Source {
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AppError> {
     readers::spawn(name, run).map_err(AppError::Thread)
+}
+
+/// A file that the checkpoint has lost was read up to an unknown place: from its end there may be
+/// a gap, from its beginning there are only repeats.
+fn start_at_beginning(sources: &mut [crate::config::Source]) {
+    for source in sources {
+        if let Input::Files { start, .. } = &mut source.input {
+            *start = Start::Beginning;
+        }
+    }
 }
 
 /// Each file is an open descriptor.

@@ -176,6 +176,26 @@ fn a_damaged_checkpoint_costs_repeats_and_no_line() {
     }
 }
 
+/// What was written while no agent ran is not skipped because nobody knows any more where it began.
+#[test]
+fn a_damaged_checkpoint_leaves_no_gap_where_files_start_at_their_end() {
+    let (mut bed, mut sent) = (Bed::new(), Sent::default());
+    bed.source = "    start: end".to_owned();
+    bed.append("a.log", "");
+    let skald = bed.run();
+    eventually("the file", || bed.metrics().get("files{state=\"following\"}") == 1);
+    bed.append("a.log", sent.lines("a", 10));
+    bed.wait_for(&sent);
+    skald.stop_well();
+    fs_err::write(bed.state("checkpoint"), "what is this\n").unwrap();
+    bed.append("a.log", sent.lines("a", 10));
+    let skald = bed.run();
+    bed.append("a.log", sent.lines("a", 10));
+    bed.wait_for(&sent);
+    skald.stop_well();
+    assert_eq!(sent.found(bed.loki.store()), Found { repeated: 10, ..EXACT });
+}
+
 /// An agent that does not start: exit code 2, and why.
 #[track_caller]
 fn refuses_to_start(bed: &Bed, why: &str) {

@@ -8,7 +8,7 @@ use skald::cli::Cli;
 use skald::model::{Flag, Reason};
 use skald::telemetry::{FileState, NAMES};
 
-use super::{check, note, read, rooms, root};
+use super::{check, note, product, read, rooms, root, sources};
 
 const DOCS: [&str; 5] =
     ["README.md", "GUIDE.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
@@ -84,6 +84,41 @@ fn every_metric_is_in_the_guide() {
         })
         .collect();
     assert_eq!(table, expected);
+}
+
+/// A metric that nobody counts is a promise that nobody keeps.
+#[test]
+fn every_metric_is_counted() {
+    let rooms: String = sources("src")
+        .into_iter()
+        .filter(|(path, _)| !path.starts_with("src/telemetry/"))
+        .map(|(_, text)| product(&text))
+        .collect();
+    let is_used = |name: &str| {
+        let pattern = format!(r"metrics\s*\.{name}\b");
+        Regex::new(&pattern).unwrap().is_match(&rooms)
+    };
+    let helpers = product(&read("src/telemetry/metrics.rs"));
+    let helpers: Vec<&str> =
+        helpers.split("pub fn ").filter(|text| text.contains("self.")).collect();
+    for metric in NAMES.iter().skip(1) {
+        let counts = format!("self.{}.", metric.name);
+        let by_helper = helpers.iter().filter(|text| text.contains(&counts));
+        let is_counted = by_helper.clone().any(|text| is_used(text.split('(').next().unwrap()));
+        assert!(is_counted || is_used(metric.name), "nobody counts {}", metric.full_name());
+    }
+}
+
+/// What stands behind `why` is as good as a name: people write alerts on it.
+#[test]
+fn every_cause_is_in_the_guide() {
+    let cause = Regex::new(r#"(?:=> |unreadable\(|skipped\()"([a-z_]+)""#).unwrap();
+    let guide = section("GUIDE.md", "Every metric");
+    for path in ["src/app/lane.rs", "src/app/file_log.rs"] {
+        for found in cause.captures_iter(&product(&read(path))) {
+            assert!(guide.contains(&format!("`{}`", &found[1])), "no `{}` of {path}", &found[1]);
+        }
+    }
 }
 
 #[test]
