@@ -216,8 +216,8 @@ impl Agent {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break true,
-                ended = self.stdin_ended.recv(), if self.stdin.is_some() => {
-                    if finite || ended.is_none() {
+                _ = self.stdin_ended.recv(), if self.stdin.is_some() => {
+                    if finite {
                         break false;
                     }
                     info!("standard input has ended; files are read on");

@@ -222,7 +222,7 @@ fn a_dead_loki_stops_the_reading_and_bounds_the_memory() {
     bed.url = Some(format!("http://{listen}"));
     let mut rng = fastrand::Rng::with_seed(11);
     let mut text = String::new();
-    for idx in 0..15_000 {
+    for idx in 0..10_000 {
         let noise = noise(&mut rng);
         text += &sent.line(["a", "b"][idx % 2], &format!(",\"noise\":\"{noise}\""));
     }
@@ -279,7 +279,7 @@ fn a_rate_limit_of_our_own_is_kept() {
     let (mut bed, mut sent) = (Bed::new(), Sent::default());
     bed.top = "rate_limit: {bytes_per_second: 1MiB}\nmemory: {in_flight: 4MiB}".to_owned();
     let mut rng = fastrand::Rng::with_seed(13);
-    let text: String = (0..10_000)
+    let text: String = (0..7_000)
         .map(|_| sent.line("a", &format!(",\"noise\":\"{}\"", noise(&mut rng))))
         .collect();
     bed.append("a.log", text);

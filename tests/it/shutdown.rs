@@ -79,7 +79,7 @@ fn a_busy_agent_ends_with_what_it_has_read() {
     for signal in [Signal::TERM, Signal::INT] {
         let (bed, mut sent) = (Bed::new(), Sent::default());
         for file in ["a", "b", "c"] {
-            bed.append(&format!("{file}.log"), sent.lines(file, 20_000));
+            bed.append(&format!("{file}.log"), sent.lines(file, 6_000));
         }
         let skald = bed.run();
         eventually("the start", || bed.loki.copies() != 0);
