@@ -229,11 +229,9 @@ impl Truth {
             })?;
             let settled = self.answered_to(generation);
             ensure(Check::Ahead, offset <= settled, || {
-                
                 let generation = &self.generations[generation];
                 let next = generation.lines.get(generation.answered).map(|line| &self.lines[*line]);
                 format!("{saved:?} was answered for up to {settled}, where {next:?} is")
-            
             })?;
         }
         Ok(())

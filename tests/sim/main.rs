@@ -3,13 +3,14 @@
 //!
 //! `SKALD_SIM_SEED=7 cargo test --test sim seeds` replays a seed, `SKALD_SIM_SEEDS=5000` runs so
 //! many. Read `world.rs` first: what happens when. Then `agent.rs`: how the steps are called;
-//! `checks.rs`: what must hold; `faults.rs` and `disk.rs`: what goes wrong; `writer.rs`: who
+//! `checks.rs`: what must hold; `faults.rs` and `disk.rs`: what goes wrong; `settings.rs`: the rules; `writer.rs`: who
 //! writes the files.
 
 mod agent;
 mod checks;
 mod disk;
 mod faults;
+mod settings;
 mod world;
 mod writer;
 

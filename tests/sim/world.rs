@@ -308,10 +308,9 @@ impl World {
         if let Err(mut broken) = self.truth.nothing_lost(Check::Progress) {
             broken.text += &self.agent.as_ref().map_or(String::new(), Agent::describe);
             // Late, or never?
-            self.until(deadline + Duration::from_secs(600), |world| {
-                world.truth.missing() == 0
-            })?;
-            broken.check = self.truth.nothing_lost(Check::Lost).err().map_or(broken.check, |lost| lost.check);
+            self.until(deadline + Duration::from_secs(600), |world| world.truth.missing() == 0)?;
+            broken.check =
+                self.truth.nothing_lost(Check::Lost).err().map_or(broken.check, |lost| lost.check);
             return Err(broken);
         }
         let now = self.now();
