@@ -212,9 +212,9 @@ fn reading_goes_on_at_the_saved_mark_if_the_file_is_the_same() {
 fn the_head_is_of_what_was_read() {
     let other = "other ".repeat(400) + "\n";
     let head = |bench: &Bench| {
-        let head = |news: &News| match news {
-            News::Head { head, .. } => Some(*head),
-            _ => None,
+        let head = |news: &News| {
+            let News::Head { head, .. } = news else { return None };
+            Some(*head)
         };
         bench.news.iter().rev().find_map(head)
     };

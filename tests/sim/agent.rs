@@ -421,7 +421,7 @@ fn source_id(source: usize) -> SourceId {
 }
 
 /// Loki stores what it has taken of a push.
-fn store(reply: &Reply, loki: &mut Loki, truth: &mut Truth) -> Result {
+pub(crate) fn store(reply: &Reply, loki: &mut Loki, truth: &mut Truth) -> Result {
     for (labels, entry) in &reply.stored {
         let number = truth.find(&entry.line)?;
         loki.keep(labels, time_of(entry));

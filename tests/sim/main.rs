@@ -11,6 +11,7 @@ mod checks;
 mod disk;
 mod faults;
 mod settings;
+mod stdin;
 mod world;
 mod writer;
 
@@ -104,4 +105,13 @@ fn skipping_the_fsync_is_seen() {
 #[test]
 fn releasing_memory_early_is_seen() {
     turns_red(Mutation::ReleaseEarly, Check::Memory);
+}
+
+#[test]
+fn standard_input_arrives_whole() {
+    for seed in 0..30 {
+        if let Err(broken) = stdin::run(seed) {
+            panic!("seed {seed}: {:?}: {}", broken.check, broken.text);
+        }
+    }
 }
