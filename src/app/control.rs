@@ -40,6 +40,13 @@ pub(super) enum Call {
     End,
 }
 
+/// A file that was found.
+struct Known {
+    worker: usize,
+    source: SourceId,
+    path: Arc<Path>,
+}
+
 /// Files and where they are read.
 pub(super) struct Discovery {
     scanner: Scanner,
@@ -48,7 +55,7 @@ pub(super) struct Discovery {
     /// Sources whose files, as found by the first scan, are read from their end.
     from_end: Vec<bool>,
     windows: Arc<Windows>,
-    by_node: HashMap<Node, (usize, Arc<Path>)>,
+    by_node: HashMap<Node, Known>,
     /// A source's files go to one worker. They share streams, and Loki refuses what is an hour
     /// behind its stream: only batches of one lane come to Loki in the order they were read. So
     /// does a rotated file before its successor.
@@ -99,25 +106,28 @@ impl Discovery {
         // Names that are not taken again at once need not be remembered.
         let mut left = Vec::new();
         for node in changes.gone {
-            if let Some((worker, path)) = self.by_node.remove(&node) {
-                self.workers[worker].tell(Told::Gone((node.device, node.inode)));
-                left.push(path);
+            if let Some(known) = self.by_node.remove(&node) {
+                self.workers[known.worker].tell(Told::Gone((node.device, node.inode)));
+                left.push(known.path);
             }
         }
         for (node, path) in changes.renamed {
-            if let Some((worker, old)) = self.by_node.get_mut(&node) {
-                left.push(std::mem::replace(old, Arc::clone(&path)));
-                let worker = *worker;
-                self.by_path.insert(Arc::clone(&path), worker);
-                let path = path.to_path_buf();
-                self.workers[worker].tell(Told::Renamed((node.device, node.inode), path));
+            if let Some(known) = self.by_node.get_mut(&node) {
+                left.push(std::mem::replace(&mut known.path, Arc::clone(&path)));
+                let (worker, source) = (known.worker, known.source);
+                let inode = (node.device, node.inode);
+                let resume = common.registry.resume(inode, &path);
+                let new = NewFile { path: path.to_path_buf(), source, resume, from_end: false };
+                self.by_path.insert(path, worker);
+                self.workers[worker].tell(Told::Renamed(inode, new));
             }
         }
         // Before the first of them is read: any may be the slowest.
         changes.appeared.iter().for_each(|found| self.windows.expect(found.source));
         for found in changes.appeared {
             let worker = usize::from(found.source.0) % self.workers.len();
-            self.by_node.insert(found.node, (worker, Arc::clone(&found.path)));
+            let path = Arc::clone(&found.path);
+            self.by_node.insert(found.node, Known { worker, source: found.source, path });
             self.by_path.insert(Arc::clone(&found.path), worker);
             left.retain(|path| *path != found.path);
             let inode = (found.node.device, found.node.inode);

@@ -95,7 +95,7 @@ impl FileShell {
             match told {
                 Told::Wake | Told::Input(_) | Told::EndOfInput => {}
                 Told::Found(new) => self.worker.found(new, now, &mut Disk),
-                Told::Renamed(inode, path) => self.worker.renamed(inode, &path, now),
+                Told::Renamed(inode, new) => self.worker.renamed(inode, new, now, &mut Disk),
                 Told::Gone(inode) => self.worker.gone(inode, now),
                 Told::Data(path) => self.worker.hint(&path, now, &mut Disk),
                 Told::Stop => return true,

@@ -125,3 +125,17 @@ fn nobody_waits_for_a_file_without_a_whole_line_or_for_a_successor() {
     bench.find("a", &hours("a", 100..300));
     assert_eq!(bench.lines().len(), 300);
 }
+
+#[test]
+fn a_file_that_was_renamed_before_it_was_opened_is_read() {
+    let mut bench = Bench::new();
+    let (old, path) = (bench.dir.path().join("a"), bench.dir.path().join("a.1"));
+    bench.found(&old);
+    fs_err::write(&path, hours("a", 0..10)).unwrap();
+    let meta = fs_err::metadata(&path).unwrap();
+    let new = NewFile { path, source: SourceId(0), resume: None, from_end: false };
+    bench.worker.renamed((meta.dev(), meta.ino()), new.clone(), NOW, &mut Disk);
+    assert_eq!(bench.lines().len(), 10);
+    bench.worker.renamed((meta.dev(), meta.ino()), new, NOW, &mut Disk);
+    assert!(bench.lines().is_empty(), "it is known");
+}

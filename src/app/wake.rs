@@ -19,7 +19,7 @@ pub enum Told {
     /// A file was found.
     Found(NewFile),
     /// A file (device, inode) has another name.
-    Renamed((u64, u64), PathBuf),
+    Renamed((u64, u64), NewFile),
     /// A file (device, inode) has no name in the globs any more.
     Gone((u64, u64)),
     /// A file may have grown.

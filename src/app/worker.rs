@@ -72,9 +72,19 @@ impl<H> Worker<H> {
         self.shared.windows.arrived(source);
     }
 
-    /// A file has another name.
-    pub fn renamed(&mut self, inode: (u64, u64), path: &Path, now: Now) {
-        self.reader.renamed(inode, path, now);
+    /// A file has another name. If it could not be opened by the one before, this is found now.
+    pub fn renamed<D: Files<File = H>>(
+        &mut self,
+        inode: (u64, u64),
+        new: NewFile,
+        now: Now,
+        files: &mut D,
+    ) {
+        if self.reader.has(inode) {
+            self.reader.renamed(inode, &new.path, now);
+        } else {
+            self.reader.found(new, now, files);
+        }
         self.tell(now);
     }
 

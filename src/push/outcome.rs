@@ -135,6 +135,14 @@ pub fn outcome(answer: &Answer, facts: Facts) -> Outcome {
     }
 }
 
+/// Whether a refusal compares the entry with its own stream, and so is no sign of a fault on the
+/// way, however often it comes.
+pub(super) fn is_about_the_entry(answer: &Answer) -> bool {
+    let Answer::Status { code: 400, body, .. } = answer else { return false };
+    let text = outside_labels(body);
+    text.contains("entry too far behind") || text.contains("entry out of order")
+}
+
 /// A 400: the fault of the data, unless the text speaks of tenants or configuration.
 fn refused(text: &str, body: &str, facts: Facts) -> Outcome {
     const TENANT: [&str; 3] = ["no org id", "multiple org ids present", "tenant id "];

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use super::dead_letters::DeadLetter;
 use super::limiter::Limiter;
-use super::outcome::{Answer, Facts, Outcome, SAME_500_MAX, outcome};
+use super::outcome::{Answer, Facts, Outcome, SAME_500_MAX, is_about_the_entry, outcome};
 use super::work::{Settled, Work};
 use super::{Options, StructuredMetadata};
 use crate::batch::Sealed;
@@ -307,7 +307,10 @@ impl Sender {
     /// One entry is refused for good, if refusals can be believed.
     fn refused(&mut self, mut work: Box<Work>, reason: Reason, answer: &Answer, now: Now) {
         work.refused = true;
-        if self.fruitless < FRUITLESS_MAX || work.accepted {
+        if is_about_the_entry(answer) {
+            work.judge();
+        }
+        if self.fruitless < FRUITLESS_MAX || work.judged {
             let letter = work.letter(reason, self.tenant.as_deref(), answer);
             self.state = State::Bury { work, not_before: Duration::ZERO, letter };
             return;
@@ -360,7 +363,7 @@ impl Sender {
 
     fn done(&mut self) -> Step {
         let State::Done(work) = self.take() else { unreachable!("BUG: not done") };
-        let fruitless = work.refused && !work.accepted;
+        let fruitless = work.refused && !work.judged;
         self.fruitless = if fruitless { self.fruitless.saturating_add(1) } else { 0 };
         self.state = State::Idle;
         Step::Done(work.settle())

@@ -67,8 +67,8 @@ pub(super) struct Work {
     isolations: u64,
     /// Whether an entry was refused.
     pub(super) refused: bool,
-    /// Whether Loki accepted any of it.
-    pub(super) accepted: bool,
+    /// Whether Loki accepted any of it, or refused an entry in a way that only the entry can cause.
+    pub(super) judged: bool,
     delivered: u64,
     dropped: Vec<Dropped>,
 }
@@ -90,7 +90,7 @@ impl Work {
             split_tried: false,
             isolations: 0,
             refused: false,
-            accepted: false,
+            judged: false,
             delivered: 0,
             dropped: Vec::new(),
         }
@@ -148,12 +148,16 @@ impl Work {
     /// The current run is in Loki. Returns whether there is more to send.
     pub(super) fn deliver(&mut self) -> bool {
         self.delivered += self.run.len() as u64;
-        self.accepted = true;
-        // Something passes, so what was set aside gets its own verdict after all. It comes late;
-        // it was refused before, so nothing of it is stored out of order unless Loki has changed
-        // its mind.
-        self.aside.drain(..).rev().for_each(|run| self.queue.push_front(run));
+        self.judge();
         self.advance()
+    }
+
+    /// Loki looks at single entries, so its refusals are about them. What was set aside gets its
+    /// own verdict after all. It comes late; it was refused before, so nothing of it is stored out
+    /// of order unless Loki has changed its mind.
+    pub(super) fn judge(&mut self) {
+        self.judged = true;
+        self.aside.drain(..).rev().for_each(|run| self.queue.push_front(run));
     }
 
     /// The current run, one entry, is lost for Loki. Returns whether there is more to send.
@@ -173,12 +177,13 @@ impl Work {
     /// is accepted. Returns false when the whole batch is aside; then it starts again as a whole.
     pub(super) fn set_aside(&mut self) -> bool {
         self.aside.push(self.run.clone());
+        // Taken apart while `run` is what the body holds.
+        let all = self.parts().all();
         if self.advance() {
             return true;
         }
-        assert!(!self.accepted, "BUG: something was set aside though something was accepted");
+        assert!(!self.judged, "BUG: something was set aside though refusals are believed");
         self.aside.clear();
-        let all = self.parts().all();
         self.make(all);
         false
     }

@@ -120,7 +120,9 @@ impl<H> Reader<H> {
     fn grow_head<D: Files<File = H>>(&mut self, idx: usize, files: &mut D) {
         let Some(file) = self.slots[idx].as_mut() else { return };
         let len = usize::from(file.head.len);
-        if identity::HEAD_BYTES <= len || file.size <= len as u64 {
+        // What was hashed when the file was opened may have been truncated before it was read.
+        let is_first = file.read.offset.0 == 0;
+        if !is_first && (identity::HEAD_BYTES <= len || file.size <= len as u64) {
             return;
         }
         // A read that fails here fails again in the next turn, where it is told.

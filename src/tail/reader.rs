@@ -154,6 +154,12 @@ impl<H> Reader<H> {
         self.by_inode.len()
     }
 
+    /// Whether a file is open.
+    #[must_use]
+    pub fn has(&self, inode: (u64, u64)) -> bool {
+        self.by_inode.contains_key(&inode)
+    }
+
     /// A file has another name in the globs.
     pub fn renamed(&mut self, inode: (u64, u64), path: &Path, now: Now) {
         let Some(&idx) = self.by_inode.get(&inode) else { return };

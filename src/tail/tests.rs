@@ -209,6 +209,28 @@ fn reading_goes_on_at_the_saved_mark_if_the_file_is_the_same() {
 }
 
 #[test]
+fn the_head_is_of_what_was_read() {
+    let other = "other ".repeat(400) + "\n";
+    let head = |bench: &Bench| {
+        let head = |news: &News| {
+            let News::Head { head, .. } = news else { return None };
+            Some(*head)
+        };
+        bench.news.iter().rev().find_map(head)
+    };
+    let mut bench = Bench::new();
+    bench.append("a", "x".repeat(2000));
+    bench.find("a", None, false);
+    fs_err::write(bench.path("a"), &other).unwrap();
+    bench.lines();
+    let mut fresh = Bench::new();
+    fresh.append("a", &other);
+    fresh.find("a", None, false);
+    fresh.lines();
+    assert_eq!(head(&bench), head(&fresh));
+}
+
+#[test]
 fn from_the_end_means_behind_the_last_whole_line() {
     let mut bench = Bench::new();
     bench.append("a", "1\n2\nhalf");

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use skald::app::{
@@ -12,14 +12,15 @@ use skald::app::{
 use skald::batch::{self, Sealed};
 use skald::checkpoint::{SavedFile, State};
 use skald::model::{Now, Pool, Reason, SourceId, UnixNanos};
-use skald::parse::{self, Field, Format, Guard, Plan, Rule};
-use skald::push::{self, Auth, Proxy, Retry, Sender, Step, StructuredMetadata, Tls};
+use skald::parse;
+use skald::push::{Sender, Step};
 use skald::tail::{self, NewFile};
 use skald::telemetry::Metrics;
 
 use crate::checks::{Check, Fate, Meaning, Result, Truth, ensure};
 use crate::disk::{Disk, Handle};
 use crate::faults::{Knobs, Loki, Reply, time_of};
+use crate::settings::{push_options, sources};
 
 /// Breaks the agent on purpose, to see that the checks notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,66 +74,6 @@ pub(crate) struct Agent {
     by_path: HashMap<PathBuf, usize>,
     next: usize,
     stopping: bool,
-    /// Lines that Loki refused as too far behind their stream.
-    pub(crate) window_refusals: u64,
-}
-
-/// The two sources, in the form of `config`.
-fn sources(knobs: &Knobs) -> Arc<[Source]> {
-    let field = |name: &str, from: &str| Field {
-        name: name.to_owned(),
-        from: vec![parse::Path(vec![from.to_owned()])],
-        regex: None,
-        map: vec![("WARNING".to_owned(), "warn".to_owned())],
-        default: None,
-    };
-    let plain = |name, from| Field { map: Vec::new(), ..field(name, from) };
-    let times =
-        || Rule::Timestamp { from: vec![parse::Path(vec!["ts".to_owned()])], formats: Vec::new() };
-    let rules = [
-        vec![
-            Rule::Label(vec![plain("level", "level"), plain("event_type", "event")]),
-            Rule::Metadata(vec![plain("request_id", "rid")]),
-            times(),
-        ],
-        vec![
-            Rule::Label(vec![field("level", "level")]),
-            Rule::Metadata(vec![plain("request_id", "rid"), plain("event", "event")]),
-            times(),
-        ],
-    ];
-    let source = |(idx, rules)| {
-        let name = format!("s{idx}");
-        let plan = Arc::new(Plan::compile(&parse::Options {
-            source: name.clone(),
-            format: Format::Json,
-            labels: vec![("app".to_owned(), name.clone())],
-            rules,
-            line_bytes: u32::try_from(knobs.line_bytes).unwrap(),
-            age: Duration::from_secs(24 * 3600),
-            guard_values: 0,
-            guard_per: Duration::from_secs(3600),
-        }));
-        let guard = Mutex::new(Guard::new(&plan));
-        Source { name, plan, guard, values_max: 0 }
-    };
-    rules.into_iter().enumerate().map(source).collect()
-}
-
-fn push_options(knobs: &Knobs) -> push::Options {
-    push::Options {
-        url: String::new(),
-        tenant: None,
-        auth: Auth::None,
-        tls: Tls::default(),
-        headers: Vec::new(),
-        proxy: Proxy::None,
-        timeout: Duration::from_secs(5),
-        one_stream_per_push: false,
-        structured_metadata: StructuredMetadata::On,
-        retry: Retry { delay_min: knobs.retry_min, delay_max: knobs.retry_max },
-        bytes_per_second: 0,
-    }
 }
 
 impl Agent {
@@ -200,7 +141,6 @@ impl Agent {
             by_path: HashMap::new(),
             next: 0,
             stopping: false,
-            window_refusals: 0,
         }
     }
 
@@ -319,7 +259,6 @@ impl Agent {
                 if !fails {
                     for letter in letters {
                         let number = truth.find(&letter.line)?;
-                        self.window_refusals += u64::from(letter.text.contains("behind"));
                         ensure(
                             Check::Lost,
                             truth.lines[number].fate == Fate::Poison
@@ -396,7 +335,9 @@ impl Agent {
                 Some((known, worker)) => {
                     known.clone_from(&path);
                     self.by_path.insert(path.clone(), *worker);
-                    self.lanes[*worker].worker.renamed((1, number), &path, now);
+                    let resume = self.registry.resume((1, number), &path);
+                    let new = NewFile { path, source: source_id(source), resume, from_end: false };
+                    self.lanes[*worker].worker.renamed((1, number), new, now, disk);
                 }
                 None => appeared.push((path, number, source)),
             }
@@ -409,8 +350,7 @@ impl Agent {
             });
             self.found.insert(number, (path.clone(), worker));
             let resume = self.registry.resume((1, number), &path);
-            let source = SourceId(u16::try_from(source).unwrap());
-            let new = NewFile { path, source, resume, from_end: false };
+            let new = NewFile { path, source: source_id(source), resume, from_end: false };
             self.lanes[worker].worker.found(new, now, disk);
         }
         for lane in &mut self.lanes {
@@ -459,13 +399,13 @@ impl Agent {
         let mut out = format!("\n{:?}; {}", self.pool, self.registry.to_json());
         for lane in &self.lanes {
             out += &format!(
-                "\n{} queued, {:?}, {} unsettled, turn at {:?}, all held {}, {} streams",
+                "\n{} queued, {:?}, {} unsettled, turn at {:?}, all held {}, due {:?}",
                 lane.queue.len(),
                 lane.sender.health(),
                 lane.sender.unsettled(),
                 lane.turn_at,
                 lane.worker.all_held(),
-                lane.worker.pipeline.streams(),
+                lane.worker.pipeline.due_at(),
             );
         }
         out
@@ -476,8 +416,12 @@ impl Agent {
     }
 }
 
+fn source_id(source: usize) -> SourceId {
+    SourceId(u16::try_from(source).unwrap())
+}
+
 /// Loki stores what it has taken of a push.
-fn store(reply: &Reply, loki: &mut Loki, truth: &mut Truth) -> Result {
+pub(crate) fn store(reply: &Reply, loki: &mut Loki, truth: &mut Truth) -> Result {
     for (labels, entry) in &reply.stored {
         let number = truth.find(&entry.line)?;
         loki.keep(labels, time_of(entry));

@@ -125,6 +125,7 @@ pub(crate) struct Loki {
 
 /// How far behind the newest of its stream Loki takes a line.
 const BEHIND: i64 = 3_600_000_000_000;
+const BEHIND_TEXT: &str = "entry too far behind";
 
 pub(crate) fn time_of(entry: &Entry) -> UnixNanos {
     let time = entry.timestamp.unwrap_or_default();
@@ -160,7 +161,10 @@ impl Loki {
         let entries = taken.len() + usize::from(refused.is_some());
         let (kind, delay, answer, stored) = self.roll(entries);
         let (kind, answer) = match refused {
-            Some(text) if kind == "204" => ("400", status(400, text, None)),
+            Some(text) if kind == "204" => {
+                let kind = if text == BEHIND_TEXT { "400 behind" } else { "400" };
+                (kind, status(400, text, None))
+            }
             _ => (kind, answer),
         };
         *self.answers.entry(kind).or_default() += 1;
@@ -184,7 +188,7 @@ impl Loki {
         }
         let newest = self.newest.get(labels)?;
         let behind = time_of(entry).0 < newest.saturating_sub(BEHIND);
-        behind.then_some("entry too far behind")
+        behind.then_some(BEHIND_TEXT)
     }
 
     fn roll(&mut self, entries: usize) -> (&'static str, Duration, Answer, Stored) {

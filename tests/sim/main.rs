@@ -3,13 +3,15 @@
 //!
 //! `SKALD_SIM_SEED=7 cargo test --test sim seeds` replays a seed, `SKALD_SIM_SEEDS=5000` runs so
 //! many. Read `world.rs` first: what happens when. Then `agent.rs`: how the steps are called;
-//! `checks.rs`: what must hold; `faults.rs` and `disk.rs`: what goes wrong; `writer.rs`: who
+//! `checks.rs`: what must hold; `faults.rs` and `disk.rs`: what goes wrong; `settings.rs`: the rules; `writer.rs`: who
 //! writes the files.
 
 mod agent;
 mod checks;
 mod disk;
 mod faults;
+mod settings;
+mod stdin;
 mod world;
 mod writer;
 
@@ -103,4 +105,13 @@ fn skipping_the_fsync_is_seen() {
 #[test]
 fn releasing_memory_early_is_seen() {
     turns_red(Mutation::ReleaseEarly, Check::Memory);
+}
+
+#[test]
+fn standard_input_arrives_whole() {
+    for seed in 0..30 {
+        if let Err(broken) = stdin::run(seed) {
+            panic!("seed {seed}: {:?}: {}", broken.check, broken.text);
+        }
+    }
 }

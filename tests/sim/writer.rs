@@ -269,7 +269,7 @@ impl Writer {
     }
 }
 
-/// What the rules of the two sources make of a line; see `agent::sources`.
+/// What the rules of the two sources make of a line; see `settings::sources`.
 fn meaning(source: usize, level: &str, event: &str, id: u64, time: UnixNanos) -> Meaning {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let rid = pair("request_id", &format!("r{id}"));

@@ -146,6 +146,42 @@ fn refusals_of_everything_are_not_about_the_data() {
 }
 
 #[test]
+fn a_batch_of_one_entry_can_be_set_aside() {
+    let mut shell = Shell::new(&options(), Loki { refuse_all: true, ..Loki::default() });
+    for batch in 0..2 {
+        let _ = shell.ship(sealed(&lines(batch..batch + 1, 1), false));
+    }
+    shell.sender.offer(sealed(&lines(2..3, 1), false));
+    for _ in 0..20 {
+        assert!(shell.turn().is_none());
+    }
+    assert_eq!((shell.buried.len(), shell.sender.unsettled()), (2, 1));
+}
+
+/// Only the entry itself can cause this, so there is nothing to wait for.
+#[test]
+fn entries_too_far_behind_are_buried_however_many_there_are() {
+    let mut shell = Shell::new(&options(), Loki::default());
+    let answer = status(
+        400,
+        "entry with timestamp 2026-01-15 07:00:00 +0000 UTC ignored, reason: 'entry too far \
+         behind, entry timestamp is: T, oldest acceptable timestamp is: T'",
+    );
+    for batch in 0..5 {
+        shell.sender.offer(sealed(&lines(batch..batch + 1, 1), false));
+        let settled = loop {
+            match shell.sender.step(shell.now()) {
+                Step::Post(_) => shell.sender.answered(&answer, shell.now()),
+                Step::Bury(_) => shell.sender.buried(Ok(()), shell.now()),
+                Step::Done(settled) => break settled,
+                step @ (Step::Idle | Step::Wait { .. }) => panic!("{step:?}"),
+            }
+        };
+        assert_eq!(settled.dropped.len(), 1);
+    }
+}
+
+#[test]
 fn a_hold_lasts_until_somebody_acts_and_drops_nothing() {
     let mut shell = Shell::new(&options(), Loki::default());
     shell.sender.offer(sealed(&lines(0..3, 1), false));

@@ -1,0 +1,69 @@
+//! The configuration of a run, from its knobs.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use skald::app::Source;
+use skald::parse::{self, Field, Format, Guard, Plan, Rule};
+use skald::push::{self, Auth, Proxy, Retry, StructuredMetadata, Tls};
+
+use crate::faults::Knobs;
+
+/// The two sources, in the form of `config`.
+pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
+    let field = |name: &str, from: &str| Field {
+        name: name.to_owned(),
+        from: vec![parse::Path(vec![from.to_owned()])],
+        regex: None,
+        map: vec![("WARNING".to_owned(), "warn".to_owned())],
+        default: None,
+    };
+    let plain = |name, from| Field { map: Vec::new(), ..field(name, from) };
+    let times =
+        || Rule::Timestamp { from: vec![parse::Path(vec!["ts".to_owned()])], formats: Vec::new() };
+    let rules = [
+        vec![
+            Rule::Label(vec![plain("level", "level"), plain("event_type", "event")]),
+            Rule::Metadata(vec![plain("request_id", "rid")]),
+            times(),
+        ],
+        vec![
+            Rule::Label(vec![field("level", "level")]),
+            Rule::Metadata(vec![plain("request_id", "rid"), plain("event", "event")]),
+            times(),
+        ],
+    ];
+    let source = |(idx, rules)| {
+        let name = format!("s{idx}");
+        let plan = Arc::new(Plan::compile(&parse::Options {
+            source: name.clone(),
+            format: Format::Json,
+            labels: vec![("app".to_owned(), name.clone())],
+            rules,
+            line_bytes: u32::try_from(knobs.line_bytes).unwrap(),
+            age: Duration::from_secs(24 * 3600),
+            guard_values: 0,
+            guard_per: Duration::from_secs(3600),
+        }));
+        let guard = Mutex::new(Guard::new(&plan));
+        Source { name, plan, guard, values_max: 0 }
+    };
+    rules.into_iter().enumerate().map(source).collect()
+}
+
+/// A way to Loki that is never taken.
+pub(crate) fn push_options(knobs: &Knobs) -> push::Options {
+    push::Options {
+        url: String::new(),
+        tenant: None,
+        auth: Auth::None,
+        tls: Tls::default(),
+        headers: Vec::new(),
+        proxy: Proxy::None,
+        timeout: Duration::from_secs(5),
+        one_stream_per_push: false,
+        structured_metadata: StructuredMetadata::On,
+        retry: Retry { delay_min: knobs.retry_min, delay_max: knobs.retry_max },
+        bytes_per_second: 0,
+    }
+}
