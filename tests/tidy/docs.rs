@@ -217,6 +217,23 @@ fn documents_name_files_that_exist_and_no_machine() {
     });
 }
 
+#[test]
+fn functions_that_documents_name_exist() {
+    let name = Regex::new(r"`(?:\w+::)+([a-z]\w*)`").unwrap();
+    let all: String = sources("src").into_iter().map(|(_, text)| text).collect();
+    check(|problems| {
+        for (path, number, line) in lines() {
+            for found in name.captures_iter(&line) {
+                let is_there =
+                    ["(", "<"].map(|end| all.contains(&format!("fn {}{end}", &found[1])));
+                if is_there == [false, false] {
+                    note(problems, path, number, &format!("no function `{}`", &found[0]));
+                }
+            }
+        }
+    });
+}
+
 /// Every line of every document, with its number.
 fn lines() -> impl Iterator<Item = (&'static str, usize, String)> {
     DOCS.into_iter().flat_map(|path| {
