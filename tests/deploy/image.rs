@@ -213,7 +213,7 @@ async fn the_certificates_of_the_image_are_used() {
     let receiver = receiver().await;
     let url = format!("https://localhost:{}", serve_tls(&issuer, &receiver).await);
 
-    let args = ["--url", &url, "--deadline", "5s"];
+    let args = ["--url", &url, "--deadline", "1s"];
     let mut running = Running::start(root.skald(User::Nonroot, &args));
     running.0.stdin.take().unwrap().write_all(b"to whom?\n").unwrap();
     let output = running.end().await;
