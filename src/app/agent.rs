@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::board::Board;
 use super::clock::Clock;
 use super::control::{self, Call, Discovery};
 use super::error::AppError;
 use super::file_log::FileLog;
-use super::lane::{Board, Ground, Lane, TROUBLE_AFTER};
+use super::lane::{Ground, Lane, TROUBLE_AFTER};
 use super::pipeline::{Pipeline, Source};
 use super::pulse::Pulses;
 use super::readers::{self, FileShell, StdinShell};
@@ -147,6 +148,7 @@ struct Builder {
     common: Common,
     ground: Ground,
     transport: Arc<HttpTransport>,
+    windows: Arc<Windows>,
     lanes: JoinSet<()>,
     bells: Arc<std::sync::Mutex<Vec<Doorbell>>>,
 }
@@ -182,7 +184,8 @@ impl Agent {
         let stdin = builder.stdin(ended)?;
         let discovery = scanner.map(|scanner| {
             let bells = readers.iter().map(|(bell, _)| Doorbell::clone(bell)).collect();
-            Discovery::new(scanner, bells, builder.are_from_end(), calls.clone())
+            let windows = Arc::clone(&builder.windows);
+            Discovery::new(scanner, bells, builder.are_from_end(), windows, calls.clone())
         });
         let control = builder.control(discovery, inbox)?;
         Ok(Self {
@@ -311,7 +314,8 @@ impl Builder {
         };
         let common =
             Common { clock, registry, sources, pool, metrics, health, pulses: Arc::default() };
-        Self { config, extras, common, ground, transport, lanes: JoinSet::new(), bells }
+        let windows = Arc::new(Windows::new(common.sources.len()));
+        Self { config, extras, common, ground, transport, windows, lanes: JoinSet::new(), bells }
     }
 
     fn scanner(&self) -> Result<Option<Scanner>, AppError> {
@@ -369,7 +373,6 @@ impl Builder {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = self.extras.readers.unwrap_or_else(|| cores.min(4)).max(1);
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
-        let windows = Arc::new(Windows::new(self.common.sources.len()));
         let mut threads = Vec::new();
         for idx in 0..readers as u64 {
             let options = tail::Options {
@@ -380,7 +383,7 @@ impl Builder {
                 keys: (idx, readers as u64),
             };
             let registry = Arc::clone(&self.common.registry);
-            let shared = Shared { registry, windows: Arc::clone(&windows) };
+            let shared = Shared { registry, windows: Arc::clone(&self.windows) };
             let log = FileLog::new(self.common.metrics.clone());
             let worker = Worker::new(options, self.pipeline(true), shared, log);
             let (batches, bell, inbox) = self.lane(false);

@@ -249,6 +249,12 @@ impl Pipeline {
         !self.outbox.is_empty()
     }
 
+    /// How many streams are known.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.batcher.streams()
+    }
+
     /// Whether there is neither an open nor a sealed batch.
     #[must_use]
     pub fn is_empty(&self) -> bool {

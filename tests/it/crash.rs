@@ -159,6 +159,7 @@ fn a_damaged_checkpoint_costs_repeats_and_no_line() {
         bed.append("a.log", sent.lines("a", 10));
         let skald = bed.run();
         bed.wait_for(&sent);
+        bed.wait_until_idle(2);
         bed.adds_up();
         let err = skald.stop_well();
         let found = sent.found(bed.loki.store());

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use super::support::bed::append;
-use super::support::oracle::EXACT;
+use super::support::oracle::{EXACT, out_of_time};
 use super::support::process::timed;
 use super::support::{Bed, Sent, eventually};
 
@@ -38,6 +38,7 @@ fn files_are_found_at_start_and_later() {
     bed.adds_up();
     skald.stop_well();
     assert_eq!(sent.found(bed.loki.store()), EXACT);
+    assert_eq!(out_of_time(bed.loki.store()), 0);
 }
 
 #[test]

@@ -443,6 +443,7 @@ impl Agent {
         for idx in 0..self.lanes.len() {
             self.lanes[idx].worker.pipeline.seal(now);
             self.hand_over(idx, now);
+            self.lanes[idx].step_at = self.lanes[idx].step_at.min(now.mono);
         }
     }
 
@@ -451,6 +452,23 @@ impl Agent {
         self.lanes.iter().all(|lane| {
             lane.worker.pipeline.is_empty() && lane.queue.is_empty() && lane.sender.is_idle()
         })
+    }
+
+    /// Where everything stands, for people.
+    pub(crate) fn describe(&self) -> String {
+        let mut out = format!("\n{:?}; {}", self.pool, self.registry.to_json());
+        for lane in &self.lanes {
+            out += &format!(
+                "\n{} queued, {:?}, {} unsettled, turn at {:?}, all held {}, {} streams",
+                lane.queue.len(),
+                lane.sender.health(),
+                lane.sender.unsettled(),
+                lane.turn_at,
+                lane.worker.all_held(),
+                lane.worker.pipeline.streams(),
+            );
+        }
+        out
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -84,6 +84,12 @@ pub(crate) struct Line {
     pub(crate) excused: bool,
 }
 
+impl Line {
+    fn is_missing(&self) -> bool {
+        !self.answered && !self.excused
+    }
+}
+
 /// The content of one inode between two truncations.
 #[derive(Debug, Default)]
 pub(crate) struct Generation {
@@ -223,7 +229,9 @@ impl Truth {
             })?;
             let settled = self.answered_to(generation);
             ensure(Check::Ahead, offset <= settled, || {
-                format!("{} was answered for up to {settled}, saved {offset}", saved.path.display())
+                let generation = &self.generations[generation];
+                let next = generation.lines.get(generation.answered).map(|line| &self.lines[*line]);
+                format!("{saved:?} was answered for up to {settled}, where {next:?} is")
             })?;
         }
         Ok(())
@@ -254,17 +262,16 @@ impl Truth {
         }
     }
 
-    /// Whether everything came that must.
-    pub(crate) fn first_missing(&self) -> Option<usize> {
-        let missing = |line: &Line| !line.answered && !line.excused;
-        self.lines.iter().position(missing)
+    /// How many lines have to come yet.
+    pub(crate) fn missing(&self) -> usize {
+        self.lines.iter().filter(|line| line.is_missing()).count()
     }
 
     /// Nothing that had to come is missing.
     pub(crate) fn nothing_lost(&self, check: Check) -> Result {
-        let Some(number) = self.first_missing() else { return Ok(()) };
-        let missing = |line: &&Line| !line.answered && !line.excused;
-        let count = self.lines.iter().filter(missing).count();
+        let first = self.lines.iter().position(Line::is_missing);
+        let Some(number) = first else { return Ok(()) };
+        let count = self.missing();
         let line = &self.lines[number];
         let generation = &self.generations[line.generation];
         Err(Broken {

@@ -69,11 +69,11 @@ impl Knobs {
             streams_max: pick(rng, &[1, 2, 5, 1000, 1000, 1000]),
             retry_min: millis(rng, 50..500),
             retry_max: millis(rng, 500..4000),
-            one_in_poison: pick(rng, &[0, 50, 200]),
+            one_in_poison: pick(rng, &[0, 100, 300]),
             globs_find_rotated: rng.bool(),
             copytruncate: rng.u8(0..3) == 0,
-            write_pause: pick(rng, &[20, 100, 400]),
-            duration: millis(rng, 20_000..90_000),
+            write_pause: pick(rng, &[50, 100, 400]),
+            duration: millis(rng, 10_000..50_000),
             life: pick(rng, &[None, Some(8000), Some(20_000), Some(20_000)]),
             one_in_cut: pick(rng, &[1, 2, 4]),
             log_faults: pick(rng, &[0, 0, 40, 400]),
@@ -193,7 +193,7 @@ impl Loki {
         let failed = |kind, text| Answer::Failed { text: str::to_owned(text), kind };
         let quick = millis(rng, 1..30);
         if self.healed {
-            return fine(quick);
+            return fine(millis(rng, 1..5));
         }
         match self.weather {
             Weather::Fine => return fine(quick),

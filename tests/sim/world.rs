@@ -292,23 +292,34 @@ impl World {
             self.start_at = self.time;
             self.event()?;
         }
+        // Nothing that only waits: every 30 s there is less to do.
         let waits = self.agent.as_ref().map_or(Duration::ZERO, Agent::waits_until);
-        let deadline = self.time.max(self.started + waits) + PROGRESS;
-        self.until(deadline, |world| world.truth.first_missing().is_none())?;
-        if let Err(broken) = self.truth.nothing_lost(Check::Progress) {
+        let mut deadline = self.time.max(self.started + waits) + PROGRESS;
+        let mut missing = self.truth.missing();
+        loop {
+            self.until(deadline, |world| world.truth.missing() == 0)?;
+            let left = self.truth.missing();
+            if left == 0 || left == missing {
+                break;
+            }
+            missing = left;
+            deadline = self.time + PROGRESS;
+        }
+        if let Err(mut broken) = self.truth.nothing_lost(Check::Progress) {
+            broken.text += &self.agent.as_ref().map_or(String::new(), Agent::describe);
             // Late, or never?
-            self.until(deadline + Duration::from_secs(600), |world| {
-                world.truth.first_missing().is_none()
-            })?;
-            self.truth.nothing_lost(Check::Lost)?;
+            self.until(deadline + Duration::from_secs(600), |world| world.truth.missing() == 0)?;
+            broken.check =
+                self.truth.nothing_lost(Check::Lost).err().map_or(broken.check, |lost| lost.check);
             return Err(broken);
         }
         let now = self.now();
         if let Some(agent) = &mut self.agent {
             agent.stop(now);
         }
-        self.until(self.time + PROGRESS, |world| world.agent.is_none())?;
-        ensure(Check::Progress, self.agent.is_none(), || "it does not stop".to_owned())?;
+        let stops = |world: &Self| world.agent.as_ref().is_some_and(Agent::is_stopping);
+        self.until(self.time + PROGRESS, |world| !stops(world))?;
+        ensure(Check::Progress, !stops(self), || "it does not stop".to_owned())?;
         // Another start finds nothing to send.
         self.until(self.time + 2 * PROGRESS, |_| false)
     }

@@ -77,13 +77,13 @@ impl Writer {
             self.open(disk, truth, wall);
         }
         let idx = self.rng.usize(0..self.slots.len());
-        match self.rng.u8(0..100) {
-            0..2 => self.rotate(idx, disk, truth, at, read_to),
-            2..4 if self.knobs.copytruncate => self.truncate(idx, truth, read_to),
-            4 => self.replace(idx, disk, truth, wall, read_to),
-            5..20 => self.begin_line(idx, truth, wall),
+        match self.rng.u16(0..500) {
+            0..3 => self.rotate(idx, disk, truth, at, read_to),
+            3..6 if self.knobs.copytruncate => self.truncate(idx, truth, read_to),
+            6 => self.replace(idx, disk, truth, wall, read_to),
+            7..50 => self.begin_line(idx, truth, wall),
             _ => {
-                let lines = self.rng.usize(1..20);
+                let lines = self.rng.usize(1..8);
                 let slot = &self.slots[idx];
                 let old = slot.before.as_ref().filter(|(_, until)| mono < *until);
                 let inode = old.map_or(&slot.inode, |(inode, _)| inode);
