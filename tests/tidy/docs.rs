@@ -112,7 +112,8 @@ fn every_metric_is_counted() {
 /// What stands behind `why` is as good as a name: people write alerts on it.
 #[test]
 fn every_cause_is_in_the_guide() {
-    let cause = Regex::new(r#"(?:=> |unreadable\(|skipped\()"([a-z_]+)""#).unwrap();
+    let before = r"(?:=> |ErrorKind::\w+, |map_or\(|unreadable\(|skipped\()";
+    let cause = Regex::new(&format!(r#"{before}"([a-z_]+)""#)).unwrap();
     let guide = section("GUIDE.md", "Every metric");
     for path in ["src/app/lane.rs", "src/app/file_log.rs"] {
         for found in cause.captures_iter(&product(&read(path))) {
@@ -211,6 +212,23 @@ fn documents_name_files_that_exist_and_no_machine() {
             for found in file.captures_iter(&line) {
                 if !root().join(&found[1]).exists() {
                     note(problems, path, number, &format!("no file `{}`", &found[1]));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn functions_that_documents_name_exist() {
+    let name = Regex::new(r"`(?:\w+::)+([a-z]\w*)`").unwrap();
+    let all: String = sources("src").into_iter().map(|(_, text)| text).collect();
+    check(|problems| {
+        for (path, number, line) in lines() {
+            for found in name.captures_iter(&line) {
+                let is_there =
+                    ["(", "<"].map(|end| all.contains(&format!("fn {}{end}", &found[1])));
+                if is_there == [false, false] {
+                    note(problems, path, number, &format!("no function `{}`", &found[0]));
                 }
             }
         }
