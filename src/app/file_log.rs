@@ -1,7 +1,7 @@
 //! What the log and the metrics say about files.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
@@ -13,30 +13,31 @@ use crate::telemetry::{Metrics, Throttle};
 /// A file that keeps failing is told about this often.
 const FAILURE_EVERY: Duration = Duration::from_secs(60);
 
+/// So many files are named in the log when they are opened.
+const FILES_SAID_MAX: usize = 50;
+
 /// Says and counts what happened to files.
 #[derive(Debug)]
 pub struct FileLog {
     metrics: Metrics,
     failures: Throttle<PathBuf>,
+    /// How many were opened.
+    files: usize,
 }
 
 impl FileLog {
     /// A log that counts into `metrics`.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, failures: Throttle::new(FAILURE_EVERY) }
+        Self { metrics, failures: Throttle::new(FAILURE_EVERY), files: 0 }
     }
 
     /// Notes one thing.
     pub fn note(&mut self, news: &News, now: Now) {
         match news {
-            News::Opened { path, start, size, resumed, .. } => info!(
-                path = %path.display(),
-                offset = start.offset.0,
-                size,
-                resumed,
-                "reading file",
-            ),
+            News::Opened { path, start, size, resumed, .. } => {
+                self.opened(path, start.offset.0, *size, *resumed);
+            }
             News::NotResumed { path, saved } => warn!(
                 path = %path.display(),
                 saved = saved.0,
@@ -70,7 +71,20 @@ impl FileLog {
         }
     }
 
-    fn failed(&mut self, path: &std::path::Path, error: &str, kind: io::ErrorKind, now: Now) {
+    fn opened(&mut self, path: &Path, offset: u64, size: u64, resumed: bool) {
+        self.files += 1;
+        let path = path.display();
+        if self.files <= FILES_SAID_MAX {
+            info!(%path, offset, size, resumed, "reading file");
+        } else {
+            debug!(%path, offset, size, resumed, "reading file");
+        }
+        if self.files == FILES_SAID_MAX {
+            info!("further files are only told with `--log-level debug`; /files has all of them");
+        }
+    }
+
+    fn failed(&mut self, path: &Path, error: &str, kind: io::ErrorKind, now: Now) {
         let causes = [
             (io::ErrorKind::PermissionDenied, "permission"),
             (io::ErrorKind::NotFound, "not_found"),

@@ -23,6 +23,9 @@ use crate::telemetry::Metrics;
 /// Waiting for memory, a lane or another file is cut short by a ring; this is for rings missed.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 
+/// How much is heard between two turns.
+const HEARD_MAX: usize = 1024;
+
 /// A file that waits for a slower one of another worker is tried again after this.
 const HELD_PAUSE: Duration = Duration::from_millis(20);
 
@@ -90,8 +93,9 @@ impl FileShell {
         };
         let Some(first) = first else { return false };
         let now = self.clock.now();
-        let told: Vec<Told> = std::iter::once(first).chain(self.inbox.try_iter()).collect();
-        for told in told {
+        // Not all there is: hints may come faster than they are taken.
+        let more: Vec<Told> = self.inbox.try_iter().take(HEARD_MAX).collect();
+        for told in std::iter::once(first).chain(more) {
             match told {
                 Told::Wake | Told::Input(_) | Told::EndOfInput => {}
                 Told::Found(new) => self.worker.found(new, now, &mut Disk),

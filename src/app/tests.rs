@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::*;
 use crate::batch;
 use crate::config::Config;
-use crate::model::{Now, Pool, SourceId, UnixNanos};
+use crate::model::{Now, PUSH_BYTES_MAX, Pool, SourceId, UnixNanos};
 use crate::parse::{Guard, Plan};
 use crate::tail::{self, NewFile};
 use crate::telemetry::Metrics;
@@ -84,6 +84,22 @@ impl Bench {
         }
         lines
     }
+}
+
+#[test]
+fn with_a_backlog_a_batch_grows_to_three_mebibytes_and_then_reading_stops() {
+    let mut bench = Bench::new();
+    bench.find("a", &hours("a", 0..1).repeat(150_000));
+    let done = (0..100).map(|_| bench.worker.turn(NOW, &mut Disk)).collect::<Vec<_>>();
+    assert_eq!(done.last(), Some(&Done::Busy), "{done:?}");
+    let first = bench.worker.pipeline.take_sealed().unwrap();
+    let just_full = (1 << 20) - 1000..(1 << 20) + 1000;
+    assert!(just_full.contains(&first.encoded_bytes), "{}", first.encoded_bytes);
+    assert!(bench.worker.pipeline.take_sealed().is_none());
+    assert_eq!(bench.worker.turn(NOW, &mut Disk), Done::Lines, "the lane has taken one");
+    let second = bench.worker.pipeline.take_sealed().unwrap();
+    let grown = PUSH_BYTES_MAX - 1000..=PUSH_BYTES_MAX;
+    assert!(grown.contains(&second.encoded_bytes), "{}", second.encoded_bytes);
 }
 
 /// A line at a minute of the day, so that files can be far apart in line time.

@@ -242,12 +242,13 @@ pub(super) fn url(problems: &mut Problems, node: &Node) -> Option<Url> {
             let hint = "a URL begins with `http://` or `https://`: `http://loki:3100`";
             wrong(problems, node, "a URL that is not http or https".into(), "no scheme", hint)
         }
+        // The parser skips empty hosts, and would take a folder of the path for one.
+        Ok(_) if text.text.splitn(3, '/').last().is_some_and(|rest| rest.starts_with('/')) => {
+            wrong(problems, node, "a URL without a host".into(), "no host", NO_HOST)
+        }
         Ok(url) => Some(url),
         Err(err) => match err.to_string().as_str() {
-            EMPTY_HOST => {
-                let hint = "write `http://` and the name of the host: `http://loki:3100`";
-                wrong(problems, node, "a URL without a host".into(), "no host", hint)
-            }
+            EMPTY_HOST => wrong(problems, node, "a URL without a host".into(), "no host", NO_HOST),
             RELATIVE => {
                 let hint = "a URL begins with `http://` or `https://`: `http://loki:3100`";
                 wrong(problems, node, "a URL without a scheme".into(), "no `http://`", hint)
@@ -259,6 +260,8 @@ pub(super) fn url(problems: &mut Problems, node: &Node) -> Option<Url> {
         },
     }
 }
+
+const NO_HOST: &str = "write `http://` and the name of the host: `http://loki:3100`";
 
 /// The texts of the URL crate for what gets a message of its own.
 mod url_error {
