@@ -89,7 +89,7 @@ impl Bench {
 #[test]
 fn with_a_backlog_a_batch_grows_to_three_mebibytes_and_then_reading_stops() {
     let mut bench = Bench::new();
-    bench.find("a", &hours("a", 0..1).repeat(150_000));
+    bench.find("a", &hours(&"x".repeat(300), 0..1).repeat(30_000));
     let done = (0..100).map(|_| bench.worker.turn(NOW, &mut Disk)).collect::<Vec<_>>();
     assert_eq!(done.last(), Some(&Done::Busy), "{done:?}");
     let first = bench.worker.pipeline.take_sealed().unwrap();

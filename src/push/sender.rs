@@ -276,10 +276,7 @@ impl Sender {
     fn retry(&mut self, work: Box<Work>, why: String, wish: Option<Duration>, now: Now) {
         let not_before = now.mono + self.backoff.retry(wish);
         let (since, tries) = match &self.health {
-            Health::Fine => {
-                warn!(why, "loki did not take a push; it is sent again until it does");
-                (now.mono, 1)
-            }
+            Health::Fine => (now.mono, 1),
             Health::Retrying { since, tries, .. } => (*since, tries.saturating_add(1)),
             Health::Holding { since, .. } => (*since, 1),
         };
@@ -290,15 +287,8 @@ impl Sender {
     /// Notes that somebody has to act. Returns when to try again.
     fn hold(&mut self, why: String, now: Now) -> Duration {
         let since = match &self.health {
-            Health::Holding { since, why: before } if *before == why => *since,
-            Health::Holding { since, .. } | Health::Retrying { since, .. } => {
-                warn!(why, "loki cannot be used as it is configured; nothing is dropped");
-                *since
-            }
-            Health::Fine => {
-                warn!(why, "loki cannot be used as it is configured; nothing is dropped");
-                now.mono
-            }
+            Health::Holding { since, .. } | Health::Retrying { since, .. } => *since,
+            Health::Fine => now.mono,
         };
         self.health = Health::Holding { since, why };
         now.mono + self.backoff.hold()
@@ -343,10 +333,7 @@ impl Sender {
     /// Loki does what it should.
     fn well(&mut self) {
         self.backoff.reset();
-        if self.health != Health::Fine {
-            info!("loki takes pushes again");
-            self.health = Health::Fine;
-        }
+        self.health = Health::Fine;
     }
 
     fn post(&mut self, work: Box<Work>, not_before: Duration) {
