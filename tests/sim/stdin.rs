@@ -26,7 +26,7 @@ fn input(rng: &mut fastrand::Rng, knobs: &Knobs, truth: &mut Truth) -> Vec<u8> {
     let lines = rng.u64(1..2000);
     for id in 0..lines {
         let pad: String = (0..rng.usize(0..200)).map(|_| rng.alphanumeric()).collect();
-        let time = UnixNanos(BEGINNING + i64::try_from(id).unwrap() * 1_000_000);
+        let time = UnixNanos(BEGINNING + i64::try_from(id).expect("it fits") * 1_000_000);
         let text = format!(
             r#"{{"id":{id},"ts":"{time}","level":"info","event":"pay","rid":"r{id}","pad":"{pad}"}}"#
         );
