@@ -5,7 +5,7 @@
 #       -v skald:/var/lib/skald skald
 #   some-service | docker run -i --rm --no-healthcheck skald --url http://loki:3100
 #
-# tests/image.rs runs the binary in a chroot of just what the second stage holds.
+# tests/deploy/image.rs runs the binary in a chroot of just what the second stage holds.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src

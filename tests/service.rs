@@ -3,6 +3,8 @@
 //! Every line that the service wrote (as `--tee` shows it) is in the receiver once, in the right
 //! stream, with its ids in structured metadata and its own time, and is found by request id.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

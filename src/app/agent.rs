@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::board::Board;
 use super::clock::Clock;
 use super::control::{self, Call, Discovery};
 use super::error::AppError;
 use super::file_log::FileLog;
-use super::lane::{Board, Ground, Lane, TROUBLE_AFTER};
+use super::lane::{Ground, Lane, TROUBLE_AFTER};
 use super::pipeline::{Pipeline, Source};
 use super::pulse::Pulses;
 use super::readers::{self, FileShell, StdinShell};
@@ -147,6 +148,7 @@ struct Builder {
     common: Common,
     ground: Ground,
     transport: Arc<HttpTransport>,
+    windows: Arc<Windows>,
     lanes: JoinSet<()>,
     bells: Arc<std::sync::Mutex<Vec<Doorbell>>>,
 }
@@ -157,7 +159,7 @@ impl Agent {
     ///
     /// # Errors
     /// [`AppError`] says what cannot work: the state folder, the way to Loki, a glob.
-    pub fn start(config: Config, extras: Extras, metrics: Metrics) -> Result<Self, AppError> {
+    pub fn start(mut config: Config, extras: Extras, metrics: Metrics) -> Result<Self, AppError> {
         raise_descriptor_limit();
         let (lock, saved) = match &config.state_dir {
             Some(folder) => {
@@ -165,6 +167,9 @@ impl Agent {
                 let loaded = checkpoint::load(&mut super::Disk, folder)?;
                 for damage in &loaded.damage {
                     warn!(damage, "part of the checkpoint is damaged; those files are read again");
+                }
+                if !loaded.damage.is_empty() {
+                    start_at_beginning(&mut config.sources);
                 }
                 (Some(lock), loaded.state)
             }
@@ -179,7 +184,8 @@ impl Agent {
         let stdin = builder.stdin(ended)?;
         let discovery = scanner.map(|scanner| {
             let bells = readers.iter().map(|(bell, _)| Doorbell::clone(bell)).collect();
-            Discovery::new(scanner, bells, builder.are_from_end(), calls.clone())
+            let windows = Arc::clone(&builder.windows);
+            Discovery::new(scanner, bells, builder.are_from_end(), windows, calls.clone())
         });
         let control = builder.control(discovery, inbox)?;
         Ok(Self {
@@ -210,8 +216,8 @@ impl Agent {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break true,
-                ended = self.stdin_ended.recv(), if self.stdin.is_some() => {
-                    if finite || ended.is_none() {
+                _ = self.stdin_ended.recv(), if self.stdin.is_some() => {
+                    if finite {
                         break false;
                     }
                     info!("standard input has ended; files are read on");
@@ -308,7 +314,8 @@ impl Builder {
         };
         let common =
             Common { clock, registry, sources, pool, metrics, health, pulses: Arc::default() };
-        Self { config, extras, common, ground, transport, lanes: JoinSet::new(), bells }
+        let windows = Arc::new(Windows::new(common.sources.len()));
+        Self { config, extras, common, ground, transport, windows, lanes: JoinSet::new(), bells }
     }
 
     fn scanner(&self) -> Result<Option<Scanner>, AppError> {
@@ -366,7 +373,6 @@ impl Builder {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = self.extras.readers.unwrap_or_else(|| cores.min(4)).max(1);
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
-        let windows = Arc::new(Windows::new(self.common.sources.len()));
         let mut threads = Vec::new();
         for idx in 0..readers as u64 {
             let options = tail::Options {
@@ -377,7 +383,7 @@ impl Builder {
                 keys: (idx, readers as u64),
             };
             let registry = Arc::clone(&self.common.registry);
-            let shared = Shared { registry, windows: Arc::clone(&windows) };
+            let shared = Shared { registry, windows: Arc::clone(&self.windows) };
             let log = FileLog::new(self.common.metrics.clone());
             let worker = Worker::new(options, self.pipeline(true), shared, log);
             let (batches, bell, inbox) = self.lane(false);
@@ -454,6 +460,16 @@ fn source(source: &crate::config::Source, saved: &State) -> Source {
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AppError> {
     readers::spawn(name, run).map_err(AppError::Thread)
+}
+
+/// A file that the checkpoint has lost was read up to an unknown place: from its end there may be
+/// a gap, from its beginning there are only repeats.
+fn start_at_beginning(sources: &mut [crate::config::Source]) {
+    for source in sources {
+        if let Input::Files { start, .. } = &mut source.input {
+            *start = Start::Beginning;
+        }
+    }
 }
 
 /// Each file is an open descriptor.

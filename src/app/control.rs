@@ -12,6 +12,7 @@ use super::agent::Common;
 use super::files::Disk;
 use super::pulse::Pulse;
 use super::wake::{Doorbell, Told};
+use super::windows::Windows;
 use crate::checkpoint::{self, CheckpointError, Demoted, State};
 use crate::discover::{Changes, Hint, Hints, Node, Scanner};
 use crate::model::{Now, SourceId};
@@ -53,10 +54,12 @@ pub(super) struct Discovery {
     workers: Vec<Doorbell>,
     /// Sources whose files, as found by the first scan, are read from their end.
     from_end: Vec<bool>,
+    windows: Arc<Windows>,
     by_node: HashMap<Node, Known>,
-    /// A name's files go to one worker, so that a rotated file comes before its successor.
+    /// A source's files go to one worker. They share streams, and Loki refuses what is an hour
+    /// behind its stream: only batches of one lane come to Loki in the order they were read. So
+    /// does a rotated file before its successor.
     by_path: HashMap<Arc<Path>, usize>,
-    next: usize,
     is_first: bool,
     scan_at: Duration,
 }
@@ -68,6 +71,7 @@ impl Discovery {
         scanner: Scanner,
         workers: Vec<Doorbell>,
         from_end: Vec<bool>,
+        windows: Arc<Windows>,
         bell: SyncSender<Call>,
     ) -> Self {
         let hints = Hints::start(move || {
@@ -78,9 +82,9 @@ impl Discovery {
             hints,
             workers,
             from_end,
+            windows,
             by_node: HashMap::new(),
             by_path: HashMap::new(),
-            next: 0,
             is_first: true,
             scan_at: Duration::ZERO,
         }
@@ -118,11 +122,10 @@ impl Discovery {
                 self.workers[worker].tell(Told::Renamed(inode, new));
             }
         }
+        // Before the first of them is read: any may be the slowest.
+        changes.appeared.iter().for_each(|found| self.windows.expect(found.source));
         for found in changes.appeared {
-            let worker = self.by_path.get(&found.path).copied().unwrap_or_else(|| {
-                self.next = (self.next + 1) % self.workers.len();
-                self.next
-            });
+            let worker = usize::from(found.source.0) % self.workers.len();
             let path = Arc::clone(&found.path);
             self.by_node.insert(found.node, Known { worker, source: found.source, path });
             self.by_path.insert(Arc::clone(&found.path), worker);

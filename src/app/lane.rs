@@ -1,12 +1,13 @@
 //! One worker's way to Loki: takes its sealed batches in order and settles what became of them.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::board::Board;
 use super::clock::Clock;
 use super::pipeline::add_in_flight;
 use super::registry::Registry;
@@ -34,37 +35,6 @@ pub struct Ground {
     pub health: Arc<Board>,
     /// The deadline has passed: leave what is not answered.
     pub give_up: CancellationToken,
-}
-
-/// How each lane is.
-#[derive(Debug, Default)]
-pub struct Board(Mutex<Vec<Health>>);
-
-impl Board {
-    /// One more lane; returns its number.
-    #[must_use]
-    pub fn add(&self) -> usize {
-        let mut all = self.lock();
-        all.push(Health::Fine);
-        all.len() - 1
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn all(&self) -> Vec<Health> {
-        self.lock().clone()
-    }
-
-    fn set(&self, lane: usize, health: &Health) {
-        let mut all = self.lock();
-        if all[lane] != *health {
-            all[lane] = health.clone();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Health>> {
-        self.0.lock().expect("BUG: a thread panicked while it held the board")
-    }
 }
 
 /// One lane.

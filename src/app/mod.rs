@@ -9,6 +9,7 @@ mod clock;
 mod error;
 mod files;
 
+mod board;
 mod file_log;
 mod pipeline;
 mod pulse;
@@ -29,11 +30,12 @@ mod agent;
 mod tests;
 
 pub use self::agent::{Agent, Common, Ended, Extras};
+pub use self::board::Board;
 pub use self::clock::Clock;
 pub use self::error::AppError;
 pub use self::file_log::FileLog;
 pub use self::files::Disk;
-pub use self::lane::{Board, Ground, Lane, settle};
+pub use self::lane::{Ground, Lane, settle};
 pub use self::pipeline::{From, Pipeline, Source, Stop};
 pub use self::pulse::{Pulse, Pulses};
 pub use self::registry::{Lag, Registry};

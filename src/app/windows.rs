@@ -19,6 +19,8 @@ struct Window {
     unread: BTreeSet<(UnixNanos, FileKey)>,
     /// The time each of them is at.
     times: HashMap<FileKey, UnixNanos>,
+    /// Files on their way to a reader, which may be the slowest.
+    expected: usize,
 }
 
 impl Windows {
@@ -28,10 +30,25 @@ impl Windows {
         Self((0..sources).map(|_| Mutex::default()).collect())
     }
 
+    /// A file was found and is on its way to its reader: until [`Windows::arrived`] it may hold
+    /// anything, so nobody goes on.
+    pub fn expect(&self, source: SourceId) {
+        self.window(source).expected += 1;
+    }
+
+    /// A file is with its reader, which has said with [`Windows::at`] if it has unread data.
+    pub fn arrived(&self, source: SourceId) {
+        let mut window = self.window(source);
+        window.expected = window.expected.saturating_sub(1);
+    }
+
     /// The latest line time that `file` may be read to.
     #[must_use]
     pub fn limit(&self, source: SourceId, file: FileKey) -> UnixNanos {
         let window = self.window(source);
+        if window.expected != 0 {
+            return UnixNanos(i64::MIN);
+        }
         let slowest = window.unread.iter().find(|(_, other)| *other != file);
         slowest.map_or(UnixNanos(i64::MAX), |(time, _)| time.plus(LEAD_MAX))
     }
@@ -83,6 +100,12 @@ mod tests {
         windows.at(source, a, Some(UnixNanos(100)));
         assert_eq!(windows.limit(source, b), UnixNanos(100).plus(LEAD_MAX));
         windows.done(source, a);
+        assert_eq!(windows.limit(source, b), UnixNanos(i64::MAX));
+        windows.expect(source);
+        windows.expect(source);
+        windows.arrived(source);
+        assert_eq!(windows.limit(source, b), UnixNanos(i64::MIN), "one is still on its way");
+        windows.arrived(source);
         assert_eq!(windows.limit(source, b), UnixNanos(i64::MAX));
     }
 }

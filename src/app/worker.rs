@@ -66,8 +66,10 @@ impl<H> Worker<H> {
 
     /// A file was found.
     pub fn found<D: Files<File = H>>(&mut self, new: NewFile, now: Now, files: &mut D) {
+        let source = new.source;
         self.reader.found(new, now, files);
         self.tell(now);
+        self.shared.windows.arrived(source);
     }
 
     /// A file has another name. If it could not be opened by the one before, this is found now.

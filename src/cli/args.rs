@@ -168,7 +168,7 @@ pub struct Receive {
 /// `skald health`.
 #[derive(Debug, Args)]
 pub struct Health {
-    /// Where the agent's admin server listens; without it the address in the configuration
+    /// Where the agent listens; without it and without -c, 127.0.0.1:9464
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     pub admin: Option<String>,
     /// The configuration file

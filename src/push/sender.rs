@@ -56,7 +56,7 @@ pub enum Step {
     Done(Settled),
 }
 
-/// How the way to Loki is, for `/ready` and the log. Times are since start (`Now::mono`).
+/// How the way to Loki is, for `/ready`. Times are since start (`Now::mono`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// The last push was answered as it should be, or none was sent.
@@ -276,7 +276,10 @@ impl Sender {
     fn retry(&mut self, work: Box<Work>, why: String, wish: Option<Duration>, now: Now) {
         let not_before = now.mono + self.backoff.retry(wish);
         let (since, tries) = match &self.health {
-            Health::Fine => (now.mono, 1),
+            Health::Fine => {
+                warn!(why, "loki did not take a push; it is sent again until it does");
+                (now.mono, 1)
+            }
             Health::Retrying { since, tries, .. } => (*since, tries.saturating_add(1)),
             Health::Holding { since, .. } => (*since, 1),
         };
@@ -287,8 +290,15 @@ impl Sender {
     /// Notes that somebody has to act. Returns when to try again.
     fn hold(&mut self, why: String, now: Now) -> Duration {
         let since = match &self.health {
-            Health::Holding { since, .. } | Health::Retrying { since, .. } => *since,
-            Health::Fine => now.mono,
+            Health::Holding { since, why: before } if *before == why => *since,
+            Health::Holding { since, .. } | Health::Retrying { since, .. } => {
+                warn!(why, "loki cannot be used as it is configured; nothing is dropped");
+                *since
+            }
+            Health::Fine => {
+                warn!(why, "loki cannot be used as it is configured; nothing is dropped");
+                now.mono
+            }
         };
         self.health = Health::Holding { since, why };
         now.mono + self.backoff.hold()
@@ -333,7 +343,10 @@ impl Sender {
     /// Loki does what it should.
     fn well(&mut self) {
         self.backoff.reset();
-        self.health = Health::Fine;
+        if self.health != Health::Fine {
+            info!("loki takes pushes again");
+            self.health = Health::Fine;
+        }
     }
 
     fn post(&mut self, work: Box<Work>, not_before: Duration) {

@@ -54,7 +54,33 @@ fn quote(out: &mut String, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::receive::Labels;
+
+    proptest! {
+        /// Whatever the values, Loki's grammar reads back what was meant; U+FFFD, which it cannot
+        /// carry, as a space.
+        #[test]
+        fn loki_reads_what_was_written(
+            pairs in prop::collection::btree_map("[a-zA-Z_][a-zA-Z0-9_]{0,8}", prop::collection::vec(
+                prop_oneof![any::<char>(), Just('\u{fffd}'), Just('"'), Just('\\'), prop::char::range('\0', ' ')], 1..20,
+            ), 1..6),
+        ) {
+            let pairs: BTreeMap<String, String> =
+                pairs.into_iter().map(|(name, value)| (name, value.into_iter().collect())).collect();
+            let text = label_string(pairs.iter().map(|(name, value)| (&**name, &**value)));
+            let labels = Labels::parse(&text).map_err(|err| TestCaseError::fail(format!("{text}: {err}")))?;
+            prop_assert_eq!(labels.len(), pairs.len());
+            for (name, value) in pairs {
+                let read = labels.get(&name).map(str::to_owned);
+                prop_assert_eq!(read, Some(value.replace('\u{fffd}', " ")));
+            }
+        }
+    }
 
     #[test]
     fn labels_are_printed_as_loki_prints_them() {

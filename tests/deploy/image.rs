@@ -5,7 +5,7 @@
 //! that was built for the tests. Only root may chroot: for others these tests do nothing and say so.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -213,13 +213,13 @@ async fn the_certificates_of_the_image_are_used() {
     let receiver = receiver().await;
     let url = format!("https://localhost:{}", serve_tls(&issuer, &receiver).await);
 
-    let args = ["--url", &url, "--deadline", "1s"];
+    // The system's authorities do not know the receiver. The deadline is for a test that fails.
+    let args = ["--url", &url, "--deadline", "60s"];
     let mut running = Running::start(root.skald(User::Nonroot, &args));
     running.0.stdin.take().unwrap().write_all(b"to whom?\n").unwrap();
-    let output = running.end().await;
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("UnknownIssuer"), "{stderr}");
+    let mut log = BufReader::new(running.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("UnknownIssuer")));
+    drop(running);
 
     root.write(CERTIFICATES, &authority.pem());
     ship(&root, &url, &receiver).await;

@@ -1,5 +1,8 @@
 //! What those who deploy are given: manifests, image, dependencies.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "what is skipped is said")]
+
 mod dependencies;
 #[cfg(target_os = "linux")]
 mod image;

@@ -16,5 +16,6 @@ mod crash;
 mod files;
 mod odd;
 mod push;
+mod rules;
 mod shutdown;
 mod stdin;

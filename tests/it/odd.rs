@@ -140,7 +140,7 @@ fn what_is_no_file_is_left_alone() {
     fs_err::write(bed.log("empty.log"), "").unwrap();
     let locked = bed.log("locked.log");
     fs_err::write(&locked, Sent::default().lines("locked", 1)).unwrap();
-    let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     fs_err::set_permissions(&locked, closed).unwrap();
     // Root may read it all the same, and then it is a file as any other.
     let is_readable = std::fs::File::open(&locked).is_ok();

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use super::support::oracle::{EXACT, id};
+use super::support::oracle::{EXACT, id, noise};
 use super::support::{
     Answer, Bed, Found, Gate, Loki, Reset, Sent, address, answer, eventually, settled, timed, times,
 };
@@ -222,8 +222,8 @@ fn a_dead_loki_stops_the_reading_and_bounds_the_memory() {
     bed.url = Some(format!("http://{listen}"));
     let mut rng = fastrand::Rng::with_seed(11);
     let mut text = String::new();
-    for idx in 0..40_000 {
-        let noise: String = (0..900).map(|_| rng.alphanumeric()).collect();
+    for idx in 0..10_000 {
+        let noise = noise(&mut rng);
         text += &sent.line(["a", "b"][idx % 2], &format!(",\"noise\":\"{noise}\""));
     }
     bed.append("a.log", &text);
@@ -242,6 +242,54 @@ fn a_dead_loki_stops_the_reading_and_bounds_the_memory() {
     let (_, taken) = timed(|| bed.wait_for(&sent));
     let peak = skald.status("VmHWM");
     eprintln!("dead loki: all there {taken:?} after its start, peak {peak} KiB");
+    bed.adds_up();
+    skald.stop_well();
+    assert_eq!(sent.found(bed.loki.store()), EXACT);
+}
+
+#[test]
+fn a_dead_letter_that_cannot_be_written_is_waited_for() {
+    let (mut bed, mut sent) = (Bed::new(), Sent::default());
+    bed.top = "limits: {line_bytes: 512KiB}".to_owned();
+    // Not even root writes to a folder.
+    fs_err::create_dir_all(bed.state("dead-letters.jsonl")).unwrap();
+    let huge = format!(",\"huge\":\"{}\"", "x".repeat(300 * 1024));
+    bed.append("a.log", sent.lines("a", 10));
+    bed.append("a.log", sent.line("a", &huge));
+    bed.append("a.log", sent.lines("a", 10));
+    let skald = bed.run();
+    eventually("not ready", || bed.page("/ready").is_some_and(|(status, _)| status == 503));
+    let (_, why) = bed.page("/ready").unwrap();
+    assert!(why.contains("dead letters"), "{why}");
+    assert_eq!(bed.metrics().sum("lines_dropped_total"), 0);
+    bed.adds_up();
+    fs_err::remove_dir(bed.state("dead-letters.jsonl")).unwrap();
+    eventually("the outcome", || bed.metrics().dropped("rejected_by_loki") == 1);
+    eventually("the rest", || bed.metrics().get("lines_delivered_total") == 20);
+    eventually("ready", || bed.page("/ready").is_some_and(|(status, _)| status == 200));
+    bed.adds_up();
+    assert_eq!(skald.stop().code, Some(1));
+    let text = fs_err::read_to_string(bed.state("dead-letters.jsonl")).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    assert_eq!(sent.found(bed.loki.store()).lost, 1);
+}
+
+#[test]
+fn a_rate_limit_of_our_own_is_kept() {
+    let (mut bed, mut sent) = (Bed::new(), Sent::default());
+    bed.top = "rate_limit: {bytes_per_second: 1MiB}\nmemory: {in_flight: 4MiB}".to_owned();
+    let mut rng = fastrand::Rng::with_seed(13);
+    let text: String = (0..7_000)
+        .map(|_| sent.line("a", &format!(",\"noise\":\"{}\"", noise(&mut rng))))
+        .collect();
+    bed.append("a.log", text);
+    let skald = bed.run();
+    let (_, taken) = timed(|| bed.wait_for(&sent));
+    let body = bed.loki.store().stats().body_bytes;
+    eprintln!("rate limit: {body} bytes in {taken:?}");
+    // The burst goes at once, the rest at a megabyte a second.
+    let least = Duration::from_millis((body.saturating_sub(4 << 20) * 1000) >> 20);
+    assert!(Duration::ZERO < least && least < taken, "{taken:?}, {least:?}");
     bed.adds_up();
     skald.stop_well();
     assert_eq!(sent.found(bed.loki.store()), EXACT);

@@ -18,29 +18,26 @@ enum Way {
     Dead,
 }
 
+impl Way {
+    fn take(&self, bed: &mut Bed) {
+        let limit = "Ingestion rate limit exceeded for user fake (limit: 4194304 bytes/sec)";
+        let late = |delay_ms| Answer { delay_ms, ..Answer::default() };
+        match self {
+            Self::Fast => {}
+            Self::Slow => bed.loki.answers().add([always(late(100))]),
+            Self::Limiting => bed.loki.answers().add([always(answer(429, limit))]),
+            Self::Silent => bed.loki.answers().add([always(late(600_000))]),
+            Self::Dead => bed.url = Some(format!("http://{}", address(3100))),
+        }
+    }
+}
+
 #[test]
 fn the_deadline_holds_and_the_exit_code_is_true() {
-    for (name, way, code) in [
-        ("fast", Way::Fast, 0),
-        ("slow", Way::Slow, 0),
-        ("limiting", Way::Limiting, 1),
-        ("silent", Way::Silent, 1),
-        ("dead", Way::Dead, 1),
-    ] {
+    let run = |name: &str, way: &Way, code: i32| {
         let (mut bed, mut sent) = (Bed::new(), Sent::default());
         bed.top = "shutdown: {deadline: 2s}".to_owned();
-        let limit = "Ingestion rate limit exceeded for user fake (limit: 4194304 bytes/sec)";
-        match way {
-            Way::Fast => {}
-            Way::Slow => {
-                bed.loki.answers().add([always(Answer { delay_ms: 100, ..Answer::default() })]);
-            }
-            Way::Limiting => bed.loki.answers().add([always(answer(429, limit))]),
-            Way::Silent => {
-                bed.loki.answers().add([always(Answer { delay_ms: 600_000, ..Answer::default() })]);
-            }
-            Way::Dead => bed.url = Some(format!("http://{}", address(3100))),
-        }
+        way.take(&mut bed);
         bed.append("a.log", sent.lines("a", 3_000));
         let skald = bed.run();
         eventually("a read", || bed.metrics().sum("lines_read_total") == sent.count());
@@ -63,7 +60,18 @@ fn the_deadline_holds_and_the_exit_code_is_true() {
         bed.wait_for(&sent);
         skald.stop_well();
         assert_eq!(sent.found(bed.loki.store()), EXACT, "{name}");
-    }
+    };
+    std::thread::scope(|scope| {
+        for (name, way, code) in [
+            ("fast", Way::Fast, 0),
+            ("slow", Way::Slow, 0),
+            ("limiting", Way::Limiting, 1),
+            ("silent", Way::Silent, 1),
+            ("dead", Way::Dead, 1),
+        ] {
+            scope.spawn(move || run(name, &way, code));
+        }
+    });
 }
 
 #[test]
@@ -71,7 +79,7 @@ fn a_busy_agent_ends_with_what_it_has_read() {
     for signal in [Signal::TERM, Signal::INT] {
         let (bed, mut sent) = (Bed::new(), Sent::default());
         for file in ["a", "b", "c"] {
-            bed.append(&format!("{file}.log"), sent.lines(file, 20_000));
+            bed.append(&format!("{file}.log"), sent.lines(file, 6_000));
         }
         let skald = bed.run();
         eventually("the start", || bed.loki.copies() != 0);

@@ -8,7 +8,7 @@ use skald::cli::Cli;
 use skald::model::{Flag, Reason};
 use skald::telemetry::{FileState, NAMES};
 
-use super::{check, note, read, rooms, root};
+use super::{check, note, product, read, rooms, root, sources};
 
 const DOCS: [&str; 5] =
     ["README.md", "GUIDE.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
@@ -84,6 +84,42 @@ fn every_metric_is_in_the_guide() {
         })
         .collect();
     assert_eq!(table, expected);
+}
+
+/// A metric that nobody counts is a promise that nobody keeps.
+#[test]
+fn every_metric_is_counted() {
+    let rooms: String = sources("src")
+        .into_iter()
+        .filter(|(path, _)| !path.starts_with("src/telemetry/"))
+        .map(|(_, text)| product(&text))
+        .collect();
+    let is_used = |name: &str| {
+        let pattern = format!(r"metrics\s*\.{name}\b");
+        Regex::new(&pattern).unwrap().is_match(&rooms)
+    };
+    let helpers = product(&read("src/telemetry/metrics.rs"));
+    let helpers: Vec<&str> =
+        helpers.split("pub fn ").filter(|text| text.contains("self.")).collect();
+    for metric in NAMES.iter().skip(1) {
+        let counts = format!("self.{}.", metric.name);
+        let by_helper = helpers.iter().filter(|text| text.contains(&counts));
+        let is_counted = by_helper.clone().any(|text| is_used(text.split('(').next().unwrap()));
+        assert!(is_counted || is_used(metric.name), "nobody counts {}", metric.full_name());
+    }
+}
+
+/// What stands behind `why` is as good as a name: people write alerts on it.
+#[test]
+fn every_cause_is_in_the_guide() {
+    let before = r"(?:=> |ErrorKind::\w+, |map_or\(|unreadable\(|skipped\()";
+    let cause = Regex::new(&format!(r#"{before}"([a-z_]+)""#)).unwrap();
+    let guide = section("GUIDE.md", "Every metric");
+    for path in ["src/app/lane.rs", "src/app/file_log.rs"] {
+        for found in cause.captures_iter(&product(&read(path))) {
+            assert!(guide.contains(&format!("`{}`", &found[1])), "no `{}` of {path}", &found[1]);
+        }
+    }
 }
 
 #[test]
@@ -176,6 +212,23 @@ fn documents_name_files_that_exist_and_no_machine() {
             for found in file.captures_iter(&line) {
                 if !root().join(&found[1]).exists() {
                     note(problems, path, number, &format!("no file `{}`", &found[1]));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn functions_that_documents_name_exist() {
+    let name = Regex::new(r"`(?:\w+::)+([a-z]\w*)`").unwrap();
+    let all: String = sources("src").into_iter().map(|(_, text)| text).collect();
+    check(|problems| {
+        for (path, number, line) in lines() {
+            for found in name.captures_iter(&line) {
+                let is_there =
+                    ["(", "<"].map(|end| all.contains(&format!("fn {}{end}", &found[1])));
+                if is_there == [false, false] {
+                    note(problems, path, number, &format!("no function `{}`", &found[0]));
                 }
             }
         }

@@ -122,15 +122,25 @@ impl Bed {
         adds_up(self.admin)
     }
 
-    /// Waits until every line has arrived, and until the agent knows.
+    /// Waits until every line has arrived.
     #[track_caller]
     pub(crate) fn wait_for(&self, sent: &Sent) {
-        // The cheap question first.
-        eventually("as many copies as lines", || sent.count() <= self.loki.copies() as u64);
-        let mut arrived = 0;
+        let mut copies = 0;
         eventually("every line", || {
-            arrived = sent.arrived(self.loki.store());
-            arrived == sent.count()
+            // The cheap question first.
+            let before = std::mem::replace(&mut copies, self.loki.copies());
+            before != copies && sent.arrived(self.loki.store()) == sent.count()
+        });
+    }
+
+    /// Waits until the agent has read and settled all of `files` files.
+    #[track_caller]
+    pub(crate) fn wait_until_idle(&self, files: usize) {
+        let is_settled = |file: &serde_json::Value| file["settled"] == file["size"];
+        eventually("all files settled", || {
+            let Some((200, text)) = self.page("/files") else { return false };
+            let all: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+            all.len() == files && all.iter().all(is_settled)
         });
     }
 }

@@ -1,9 +1,11 @@
 //! Numbered lines, and what became of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
 
 use skald::model::UnixNanos;
-use skald::receive::{Labels, Store};
+use skald::receive::{Labels, Received, Store};
 
 /// What was written: per source, how many lines, numbered from 0.
 #[derive(Debug, Clone, Default)]
@@ -22,11 +24,13 @@ pub(crate) struct Found {
     pub(crate) disordered: u64,
     /// Copies with another time, other labels or another text than the first.
     pub(crate) changed: u64,
+    /// Copies that do not have the time that is written in them.
+    pub(crate) misdated: u64,
 }
 
 /// All is there, once and in order.
 pub(crate) const EXACT: Found =
-    Found { lost: 0, repeated: 0, foreign: 0, disordered: 0, changed: 0 };
+    Found { lost: 0, repeated: 0, foreign: 0, disordered: 0, changed: 0, misdated: 0 };
 
 impl Sent {
     /// The next `count` lines of `src`. Their stamps are whole seconds, so that most of them have
@@ -37,17 +41,17 @@ impl Sent {
 
     /// The next line of `src`, with more in it.
     pub(crate) fn line(&mut self, src: &str, more: &str) -> String {
-        let stamp = now();
-        self.line_at(src, &format!("\"{stamp}\""), more)
+        self.line_at(src, &now(), more)
     }
 
-    /// The next line of `src`, with a stamp of its own.
+    /// The same, with a stamp of its own.
     pub(crate) fn line_at(&mut self, src: &str, stamp: &str, more: &str) -> String {
         let next = self.0.entry(src.to_owned()).or_default();
         let seq = std::mem::replace(next, *next + 1);
-        let level = ["info", "warn"][usize::from(seq % 7 == 0)];
+        let level = ["info", "warn"][usize::from(seq.is_multiple_of(7))];
         format!(
-            "{{\"timestamp\":{stamp},\"src\":\"{src}\",\"seq\":{seq},\"level\":\"{level}\"{more}}}\n"
+            "{{\"timestamp\":\"{stamp}\",\"src\":\"{src}\",\"seq\":{seq},\
+             \"level\":\"{level}\"{more}}}\n"
         )
     }
 
@@ -64,31 +68,50 @@ impl Sent {
     /// What became of them.
     pub(crate) fn found(&self, store: &Store) -> Found {
         let mut found = Found::default();
-        let mut first: HashMap<(String, u64), (UnixNanos, Labels, Vec<u8>)> = HashMap::new();
-        let mut newest: HashMap<(String, Labels), u64> = HashMap::new();
+        let mut first: HashMap<(String, u64), Arc<Received>> = HashMap::new();
+        let mut newest: HashMap<(String, Arc<Labels>), u64> = HashMap::new();
         for copy in store.entries() {
-            let Some((src, seq)) = id(&copy.line) else {
+            let ours = id(&copy.line).filter(|(src, seq)| self.0.get(src) > Some(seq));
+            let Some((src, seq)) = ours else {
                 found.foreign += 1;
                 continue;
             };
-            if self.0.get(&src).is_none_or(|count| *count <= seq) {
-                found.foreign += 1;
-                continue;
-            }
-            let seen = (copy.time, Labels::clone(&copy.labels), copy.line.clone());
+            found.misdated += u64::from(!is_dated(&copy));
             if let Some(before) = first.get(&(src.clone(), seq)) {
                 found.repeated += 1;
-                found.changed += u64::from(*before != seen);
+                let same = |a: &Received, b: &Received| {
+                    a.time == b.time && a.labels == b.labels && a.line == b.line
+                };
+                found.changed += u64::from(!same(before, &copy));
                 continue;
             }
-            first.insert((src.clone(), seq), seen);
-            let newest = newest.entry((src, Labels::clone(&copy.labels))).or_default();
+            let newest = newest.entry((src.clone(), Arc::clone(&copy.labels))).or_default();
             found.disordered += u64::from(seq < *newest);
             *newest = seq.max(*newest);
+            first.insert((src, seq), copy);
         }
         found.lost = self.count() - first.len() as u64;
         found
     }
+}
+
+/// How many lines do not have a later time than the line before, per source: on files each line
+/// has a time of its own.
+pub(crate) fn out_of_time(store: &Store) -> usize {
+    let mut times: Vec<_> =
+        store.entries().iter().filter_map(|e| Some((id(&e.line)?, e.time))).collect();
+    times.sort();
+    times.dedup();
+    let late =
+        |pair: &&[((String, u64), UnixNanos)]| pair[0].0.0 == pair[1].0.0 && pair[1].1 <= pair[0].1;
+    times.windows(2).filter(late).count()
+}
+
+/// Text that does not compress.
+pub(crate) fn noise(rng: &mut fastrand::Rng) -> String {
+    let mut noise = String::with_capacity(960);
+    (0..60).for_each(|_| write!(noise, "{:016x}", rng.u64(..)).unwrap());
+    noise
 }
 
 /// This second, as services write it.
@@ -98,13 +121,17 @@ pub(crate) fn now() -> String {
     second.to_string()
 }
 
-/// Source and number of a line.
+/// Whether a line has the second that is written in it.
+fn is_dated(copy: &Received) -> bool {
+    let second = "2026-11-22T11:12:13".len();
+    let own = copy.line.get(14..14 + second);
+    own == copy.time.to_string().as_bytes().get(..second)
+}
+
+/// Source and number of a line. By hand, for it is asked often.
 pub(crate) fn id(line: &[u8]) -> Option<(String, u64)> {
-    #[derive(serde::Deserialize)]
-    struct Id {
-        src: String,
-        seq: u64,
-    }
-    let id: Id = serde_json::from_slice(line).ok()?;
-    Some((id.src, id.seq))
+    let text = std::str::from_utf8(line).ok()?.strip_prefix("{\"timestamp\":")?;
+    let (src, rest) = text.split_once("\"src\":\"")?.1.split_once("\",\"seq\":")?;
+    let seq = rest.split(',').next()?.parse().ok()?;
+    Some((src.to_owned(), seq))
 }
