@@ -10,7 +10,7 @@ use super::registry::Registry;
 use super::windows::Windows;
 use crate::model::{Counts, Files, Mark, Now, UnixNanos};
 use crate::parse::Line;
-use crate::tail::{Chunk, NewFile, News, Reader, Turn, tail_of};
+use crate::tail::{Chunk, NewFile, News, Reader, Turn};
 
 /// What the worker knows together with the rest of the agent.
 #[derive(Debug, Clone)]
@@ -147,7 +147,7 @@ impl<H> Worker<H> {
         let mark = if end == chunk.start.offset {
             chunk.start
         } else {
-            Mark { offset: end, stamp, tail: tail_of(chunk.consumed(&self.buf, end)) }
+            Mark { offset: end, stamp, tail: chunk.tail(&self.buf, end) }
         };
         let tickets = self.pipeline.end(chunk.source);
         if chunk.start.offset < mark.offset {

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::model::{FileKey, FileOffset, Mark, SourceId};
+use super::identity::tail_of;
+use crate::model::{FileKey, FileOffset, Fingerprint, Mark, SourceId};
 
 /// A file's place in its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +24,8 @@ pub struct Chunk {
     pub range: Range<usize>,
     /// The full length of the only line, when it is longer than the buffer: `range` is its head.
     pub long: Option<u64>,
+    /// The hash of the bytes before the end of that line, which are not in the buffer.
+    pub long_tail: Fingerprint,
     /// The last line has no newline and never will.
     pub unterminated: bool,
 }
@@ -64,16 +67,15 @@ impl Chunk {
         })
     }
 
-    /// The bytes before `end` in the buffer, as far as they are there: what the tail's fingerprint
-    /// of a stop at `end` is made of. Of a long line nothing is there.
+    /// The hash of the bytes before `end`, where the lines up to it were taken from `buf`.
     #[must_use]
-    pub fn consumed<'a>(&self, buf: &'a [u8], end: FileOffset) -> &'a [u8] {
+    pub fn tail(&self, buf: &[u8], end: FileOffset) -> Fingerprint {
         if self.long.is_some() {
-            return &[];
+            return self.long_tail;
         }
         let len = usize::try_from(end.0 - self.start.offset.0).expect("BUG: end is in the chunk");
         // The bytes of the tail before the chunk stand before `range`, see `Reader::read`.
         let before = usize::from(self.start.tail.len);
-        &buf[self.range.start - before..self.range.start + len]
+        tail_of(&buf[self.range.start - before..self.range.start + len])
     }
 }

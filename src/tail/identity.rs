@@ -23,7 +23,7 @@ pub struct Resume {
 
 /// The fingerprint of the last [`TAIL_BYTES`] of `consumed`.
 #[must_use]
-pub fn tail_of(consumed: &[u8]) -> Fingerprint {
+pub(super) fn tail_of(consumed: &[u8]) -> Fingerprint {
     fingerprint(&consumed[consumed.len().saturating_sub(TAIL_BYTES)..])
 }
 

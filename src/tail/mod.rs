@@ -24,6 +24,6 @@ mod stdin;
 mod tests;
 
 pub use self::chunk::{Chunk, RawLine, Slot};
-pub use self::identity::{HEAD_BYTES, Resume, TAIL_BYTES, tail_of};
+pub use self::identity::{HEAD_BYTES, Resume, TAIL_BYTES};
 pub use self::reader::{NewFile, News, Options, Reader, Turn};
 pub use self::stdin::{Cutter, StdinLine};

@@ -11,8 +11,8 @@ use crate::model::{Files, Fingerprint, Mark, Now};
 
 /// What a look for the newline of a line that was begun found.
 enum Scan {
-    /// The line has this many bytes before its newline.
-    Line(u64),
+    /// The line has this many bytes before its newline; the hash is of the last ones with it.
+    Line(u64, Fingerprint),
     /// None in these bytes, but there are more.
     More,
     /// None before the end of the file.
@@ -48,7 +48,7 @@ impl<H> Reader<H> {
         let mut line = None;
         if file.partial != 0 && !ended {
             match scan(files, file, buf, self.options.chunk_bytes) {
-                Ok(Scan::Line(len)) => line = Some(len),
+                Ok(Scan::Line(len, tail)) => line = Some((len, tail)),
                 Ok(Scan::More) => {
                     self.enqueue(idx);
                     return None;
@@ -71,11 +71,11 @@ impl<H> Reader<H> {
     }
 
     /// Hands out the whole lines in `buf[range]`, which begins at the file's offset. `line` is the
-    /// length of the first one, when that is known.
+    /// length of the first one and the hash of its end, when that is known.
     fn cut(
         &mut self,
         idx: usize,
-        line: Option<u64>,
+        line: Option<(u64, Fingerprint)>,
         range: Range<usize>,
         buf: &[u8],
     ) -> Option<Chunk> {
@@ -84,9 +84,9 @@ impl<H> Reader<H> {
         let file = self.slots[idx].as_mut()?;
         let chunk = match (memchr::memrchr(b'\n', bytes), line) {
             (Some(end), _) => chunk(idx, file, range.start..range.start + end + 1),
-            (None, Some(len)) if full_buffer => {
+            (None, Some((len, long_tail))) if full_buffer => {
                 file.partial = len + 1;
-                Chunk { long: Some(len), ..chunk(idx, file, range) }
+                Chunk { long: Some(len), long_tail, ..chunk(idx, file, range) }
             }
             (None, _) => {
                 file.partial = bytes.len() as u64;
@@ -181,6 +181,7 @@ fn chunk<H>(idx: usize, file: &Tracked<H>, range: Range<usize>) -> Chunk {
         start: file.read,
         range,
         long: None,
+        long_tail: Fingerprint::default(),
         unterminated: false,
     }
 }
@@ -215,7 +216,8 @@ fn scan<D: Files>(
         return Ok(Scan::End);
     }
     if let Some(newline) = memchr::memchr(b'\n', &buf[..len]) {
-        return Ok(Scan::Line(file.partial + newline as u64));
+        let tail = identity::tail_of(&buf[..=newline]);
+        return Ok(Scan::Line(file.partial + newline as u64, tail));
     }
     file.partial += len as u64;
     file.size = file.size.max(file.seen().0);

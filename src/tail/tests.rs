@@ -75,7 +75,7 @@ impl Bench {
                 lines.push(String::from_utf8_lossy(line.bytes).into_owned() + &more);
                 end = line.end;
             }
-            let tail = tail_of(chunk.consumed(&buf, end));
+            let tail = chunk.tail(&buf, end);
             let mark = Mark { offset: end, stamp: Stamp::default(), tail };
             self.last = Some(mark);
             self.reader.consumed(&chunk, mark, true);
@@ -231,6 +231,16 @@ fn the_head_is_of_what_was_read() {
 }
 
 #[test]
+fn a_truncation_behind_a_long_line_is_seen() {
+    let mut bench = Bench::new();
+    bench.append("a", "x".repeat(3 * CHUNK) + "\n");
+    bench.find("a", None, false);
+    assert_eq!(bench.lines().len(), 1);
+    fs_err::write(bench.path("a"), "new\n".repeat(CHUNK)).unwrap();
+    assert_eq!(bench.lines().len(), CHUNK);
+}
+
+#[test]
 fn from_the_end_means_behind_the_last_whole_line() {
     let mut bench = Bench::new();
     bench.append("a", "1\n2\nhalf");
@@ -261,7 +271,7 @@ fn lines_that_were_not_taken_come_again() {
     let (mut buf, now) = (Vec::new(), bench.now());
     let Turn::Chunk(chunk) = bench.reader.turn(now, &mut Disk, &mut buf) else { panic!() };
     let end = FileOffset(2);
-    let tail = tail_of(chunk.consumed(&buf, end));
+    let tail = chunk.tail(&buf, end);
     bench.reader.consumed(&chunk, Mark { offset: end, tail, ..Mark::default() }, false);
     assert_eq!(bench.lines(), ["2", "3"]);
 }

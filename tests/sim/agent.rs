@@ -306,8 +306,8 @@ impl Agent {
         let dropped: u64 = Reason::ALL.into_iter().map(dropped).sum();
         let delivered = self.metrics.lines_delivered.get();
         let in_flight = self.metrics.lines_in_flight.get();
-        let sum = i64::try_from(delivered + dropped).unwrap() + in_flight;
-        ensure(Check::Sums, 0 <= in_flight && i64::try_from(read).unwrap() == sum, || {
+        let sum = i64::try_from(delivered + dropped).expect("it fits") + in_flight;
+        ensure(Check::Sums, 0 <= in_flight && i64::try_from(read).expect("it fits") == sum, || {
             format!("read {read}, delivered {delivered}, dropped {dropped}, in flight {in_flight}")
         })
     }
@@ -417,7 +417,7 @@ impl Agent {
 }
 
 fn source_id(source: usize) -> SourceId {
-    SourceId(u16::try_from(source).unwrap())
+    SourceId(u16::try_from(source).expect("it fits"))
 }
 
 /// Loki stores what it has taken of a push.
@@ -436,7 +436,7 @@ fn meaning(labels: &str, entry: &skald::wire::push::Entry) -> Meaning {
     for pair in &entry.structured_metadata {
         if pair.name == parse::ORIGINAL_TIMESTAMP {
             let own: jiff::Timestamp = pair.value.parse().expect("RFC 3339");
-            time = UnixNanos(i64::try_from(own.as_nanosecond()).unwrap());
+            time = UnixNanos(i64::try_from(own.as_nanosecond()).expect("it fits"));
         } else {
             metadata.push((pair.name.clone(), pair.value.clone()));
         }

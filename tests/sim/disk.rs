@@ -239,7 +239,7 @@ impl Files for Disk {
     fn read_at(&mut self, file: &Handle, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.log_operation()?;
         let data = file.0.data.borrow();
-        let from = usize::try_from(offset).unwrap().min(data.len());
+        let from = usize::try_from(offset).expect("it fits").min(data.len());
         let mut len = buf.len().min(data.len() - from);
         if 1 < len && self.rng.u8(0..4) == 0 {
             len = self.rng.usize(1..len);

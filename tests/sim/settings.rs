@@ -40,7 +40,7 @@ pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
             format: Format::Json,
             labels: vec![("app".to_owned(), name.clone())],
             rules,
-            line_bytes: u32::try_from(knobs.line_bytes).unwrap(),
+            line_bytes: u32::try_from(knobs.line_bytes).expect("it fits"),
             age: Duration::from_secs(24 * 3600),
             guard_values: 0,
             guard_per: Duration::from_secs(3600),

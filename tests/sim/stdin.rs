@@ -26,7 +26,7 @@ fn input(rng: &mut fastrand::Rng, knobs: &Knobs, truth: &mut Truth) -> Vec<u8> {
     let lines = rng.u64(1..2000);
     for id in 0..lines {
         let pad: String = (0..rng.usize(0..200)).map(|_| rng.alphanumeric()).collect();
-        let time = UnixNanos(BEGINNING + i64::try_from(id).unwrap() * 1_000_000);
+        let time = UnixNanos(BEGINNING + i64::try_from(id).expect("it fits") * 1_000_000);
         let text = format!(
             r#"{{"id":{id},"ts":"{time}","level":"info","event":"pay","rid":"r{id}","pad":"{pad}"}}"#
         );
@@ -48,6 +48,36 @@ fn input(rng: &mut fastrand::Rng, knobs: &Knobs, truth: &mut Truth) -> Vec<u8> {
     truth.generations[0].content.clone()
 }
 
+fn ground(metrics: &Metrics) -> Ground {
+    Ground {
+        clock: Clock::start(),
+        registry: Arc::new(Registry::new(Vec::new(), Vec::new())),
+        metrics: metrics.clone(),
+        dead_letters: None,
+        health: Arc::new(Board::default()),
+        give_up: tokio_util::sync::CancellationToken::new(),
+    }
+}
+
+/// A turn of the worker and of the pump. Returns whether all was taken.
+fn turn(worker: &mut StdinWorker, rest: &mut &[u8], rng: &mut fastrand::Rng, now: Now) -> bool {
+    match worker.turn(now) {
+        StdinDone::WantsInput if rest.is_empty() => worker.end_of_input(),
+        StdinDone::WantsInput => {
+            let (now, later) = rest.split_at(rng.usize(1..=READ_BYTES.min(rest.len())));
+            worker.input(now);
+            *rest = later;
+        }
+        StdinDone::End => {
+            worker.pipeline.seal(now);
+            return true;
+        }
+        StdinDone::Done(Done::Held | Done::Lines) => unreachable!("there is no other file"),
+        StdinDone::Done(Done::NoPermit | Done::Busy | Done::Idle(_)) => {}
+    }
+    false
+}
+
 /// Runs one seed: everything comes, in order, and the pipe waits for memory.
 pub(crate) fn run(seed: u64) -> Result {
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -64,14 +94,7 @@ pub(crate) fn run(seed: u64) -> Result {
         metadata: true,
     };
     let pipeline = Pipeline::new(sources(&knobs), false, options, pool.clone(), metrics.clone());
-    let ground = Ground {
-        clock: Clock::start(),
-        registry: Arc::new(Registry::new(Vec::new(), Vec::new())),
-        metrics: metrics.clone(),
-        dead_letters: None,
-        health: Arc::new(Board::default()),
-        give_up: tokio_util::sync::CancellationToken::new(),
-    };
+    let ground = ground(&metrics);
     let mut worker = StdinWorker::new(SourceId(0), knobs.line_bytes, pipeline);
     let mut sender = Sender::new(&push_options(&knobs), rng.u64(..));
     let mut queue: VecDeque<Sealed> = VecDeque::new();
@@ -84,20 +107,7 @@ pub(crate) fn run(seed: u64) -> Result {
             weather_at = at + loki.change();
         }
         let now = Now { mono: at, wall: UnixNanos(BEGINNING).plus(at) };
-        match worker.turn(now) {
-            StdinDone::WantsInput if rest.is_empty() => worker.end_of_input(),
-            StdinDone::WantsInput => {
-                let len = rng.usize(1..=READ_BYTES.min(rest.len()));
-                worker.input(&rest[..len]);
-                rest = &rest[len..];
-            }
-            StdinDone::End if !ended => {
-                worker.pipeline.seal(now);
-                ended = true;
-            }
-            StdinDone::Done(Done::Held | Done::Lines) => unreachable!("there is no other file"),
-            StdinDone::Done(Done::NoPermit | Done::Busy | Done::Idle(_)) | StdinDone::End => {}
-        }
+        ended |= turn(&mut worker, &mut rest, &mut rng, now);
         if queue.is_empty() {
             queue.extend(worker.pipeline.take_sealed());
         }
