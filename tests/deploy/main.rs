@@ -1,6 +1,7 @@
 //! What those who deploy are given: manifests, image, dependencies.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "of a parser's events few are of use")]
 #![expect(clippy::print_stdout, reason = "what is skipped is said")]
 
 mod dependencies;
