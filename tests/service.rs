@@ -4,6 +4,7 @@
 //! stream, with its ids in structured metadata and its own time, and is found by request id.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_methods, reason = "the service and its clock are real")]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
