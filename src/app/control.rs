@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::{error, info};
 
-use super::agent::Common;
+use super::common::Common;
 use super::files::Disk;
 use super::pulse::Pulse;
 use super::wake::{Doorbell, Told};

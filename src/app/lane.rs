@@ -1,7 +1,6 @@
 //! One worker's way to Loki: takes its sealed batches in order and settles what became of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
@@ -187,6 +186,3 @@ pub(super) fn abandon(metrics: &Metrics, counts: Counts) {
     metrics.dropped(Reason::ShutdownDeadline, counts);
     add_in_flight(metrics, counts, -1);
 }
-
-/// How long a lane has been in trouble before `/ready` says so.
-pub(super) const TROUBLE_AFTER: Duration = Duration::from_secs(60);

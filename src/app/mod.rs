@@ -20,18 +20,22 @@ mod windows;
 mod stdin;
 mod worker;
 
+mod common;
 mod control;
 mod lane;
 mod readers;
 
 mod agent;
+mod build;
 
 #[cfg(test)]
 mod tests;
 
-pub use self::agent::{Agent, Common, Ended, Extras};
+pub use self::agent::{Agent, Ended};
 pub use self::board::Board;
+pub use self::build::Extras;
 pub use self::clock::Clock;
+pub use self::common::Common;
 pub use self::error::AppError;
 pub use self::file_log::FileLog;
 pub use self::files::Disk;

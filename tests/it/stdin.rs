@@ -1,6 +1,7 @@
 //! Standard input: delivered at its end, or counted; `--tee`; signals while the writer writes.
 
 use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use rustix::process::Signal;
 use super::support::metrics::adds_up;
 use super::support::oracle::{EXACT, noise};
 use super::support::{Answer, Loki, Metrics, Sent, Skald, address, always, answer, eventually};
-use super::support::{settled, skald};
+use super::support::{settled, skald, within};
 
 /// `skald --url` of this receiver, with standard input open.
 fn pipe(url: &str, args: &[&str]) -> Command {
@@ -193,23 +194,25 @@ fn a_signal_does_not_cut_the_writer_off() {
     }
 }
 
+/// An agent with a configuration that reads standard input, and ends a second after a signal.
+fn configured(url: &str, folder: &Path) -> Skald {
+    let config = folder.join("skald.yaml");
+    let text = format!(
+        "loki: {{url: \"{url}\"}}\nstate_dir: {}\nadmin: {{listen: \"{}\"}}\n\
+         shutdown: {{deadline: 1s}}\nsources: [{{stdin: true}}]\n",
+        folder.join("state").display(),
+        address(9464),
+    );
+    fs_err::write(&config, text).unwrap();
+    let mut command = skald();
+    Skald::spawn(command.arg("run").arg("-c").arg(&config).stdin(Stdio::piped()))
+}
+
 #[test]
 fn a_signal_and_a_writer_that_never_ends() {
     let (loki, mut sent) = (Loki::start(), Sent::default());
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("skald.yaml");
-    let text = format!(
-        "loki: {{url: \"{}\"}}\nstate_dir: {}\nadmin: {{listen: \"{}\"}}\n\
-         shutdown: {{deadline: 1s}}\nsources: [{{stdin: true}}]\n",
-        loki.url(),
-        folder.path().join("state").display(),
-        address(9464),
-    );
-    fs_err::write(&config, text).unwrap();
-    let mut skald = {
-        let mut command = skald();
-        Skald::spawn(command.arg("run").arg("-c").arg(&config).stdin(Stdio::piped()))
-    };
+    let mut skald = configured(&loki.url(), folder.path());
     let mut input = skald.stdin();
     input.write_all(sent.lines("in", 50).as_bytes()).unwrap();
     eventually("the lines", || sent.arrived(loki.store()) == 50);
@@ -218,4 +221,17 @@ fn a_signal_and_a_writer_that_never_ends() {
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert_eq!(sent.found(loki.store()), EXACT);
     drop(input);
+}
+
+#[test]
+fn a_signal_after_the_end_of_input_sets_a_deadline_to_a_dead_loki() {
+    let mut sent = Sent::default();
+    let folder = tempfile::tempdir().unwrap();
+    let mut skald = configured(&format!("http://{}", address(3100)), folder.path());
+    skald.stdin().write_all(sent.lines("in", 50).as_bytes()).unwrap();
+    eventually("a try", || skald.err().contains("it is sent again"));
+    assert!(!within(Duration::from_millis(1500), || !skald.is_running()), "it waits for Loki");
+    let ended = skald.stop();
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains("dropped=50"), "{}", ended.err);
 }

@@ -1,0 +1,275 @@
+//! Builds the parts of the agent from its configuration and starts their threads.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::board::Board;
+use super::clock::Clock;
+use super::common::Common;
+use super::control::{self, Call, Discovery};
+use super::error::AppError;
+use super::file_log::FileLog;
+use super::lane::{Ground, Lane};
+use super::pipeline::{Pipeline, Source};
+use super::readers::{self, FileShell, StdinShell};
+use super::registry::Registry;
+use super::stdin::StdinWorker;
+use super::wake::{Doorbell, Told};
+use super::windows::Windows;
+use super::worker::{Shared, Worker};
+use crate::batch::{self, Sealed};
+use crate::checkpoint::State;
+use crate::config::{Config, Input, Start};
+use crate::discover::{self, Scanner, SourceGlobs};
+use crate::model::Pool;
+use crate::parse::{Guard, Plan};
+use crate::push::{DeadLetters, HttpTransport, Sender, StructuredMetadata};
+use crate::tail;
+use crate::telemetry::Metrics;
+
+/// Sealed batches between a worker and its lane: one, so that the next is ready when the answer
+/// comes. More would only hold memory.
+const LANE_MAX: usize = 1;
+
+/// A reader's buffer takes the longest line and this much more, so that a read is worth its call.
+const CHUNK_BYTES_MIN: usize = 256 * 1024;
+
+/// A rotated or deleted file is closed when nobody has written to it for this long.
+const ROTATE_GRACE: Duration = Duration::from_secs(10);
+
+/// What the command line adds to the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// Copy standard input to standard output.
+    pub tee: bool,
+    /// How long delivery may take after the end of standard input; `None` is for ever.
+    pub stdin_deadline: Option<Duration>,
+    /// Reader threads for files; `None` is as many as cores, at most four.
+    pub readers: Option<usize>,
+}
+
+/// Where a worker puts its batches, its bell, and its inbox.
+type Entrance = (mpsc::Sender<Sealed>, Doorbell, Receiver<Told>);
+
+/// Parts on their way to an agent.
+pub(super) struct Builder {
+    pub(super) config: Config,
+    pub(super) extras: Extras,
+    pub(super) common: Common,
+    pub(super) ground: Ground,
+    transport: Arc<HttpTransport>,
+    pub(super) windows: Arc<Windows>,
+    pub(super) lanes: JoinSet<()>,
+    bells: Arc<Mutex<Vec<Doorbell>>>,
+}
+
+impl Builder {
+    pub(super) fn new(
+        config: Config,
+        extras: Extras,
+        metrics: Metrics,
+        saved: State,
+        transport: Arc<HttpTransport>,
+    ) -> Self {
+        let clock = Clock::start();
+        let sources: Arc<[Source]> = config.sources.iter().map(|s| source(s, &saved)).collect();
+        let bells: Arc<Mutex<Vec<Doorbell>>> = Arc::default();
+        let waiting = Arc::clone(&bells);
+        let pool = Pool::new(config.memory.in_flight, move || {
+            let bells = waiting.lock().expect("BUG: a thread panicked while it held the bells");
+            bells.iter().for_each(Doorbell::fed);
+        });
+        let names = sources.iter().map(|source| source.name.as_str().into()).collect();
+        let registry = Arc::new(Registry::new(names, saved.files));
+        let health = Arc::new(Board::default());
+        let dead_letters = config
+            .state_dir
+            .as_ref()
+            .map(|folder| Arc::new(DeadLetters::new(folder, config.dead_letters.bytes_max)));
+        let ground = Ground {
+            clock,
+            registry: Arc::clone(&registry),
+            metrics: metrics.clone(),
+            dead_letters,
+            health: Arc::clone(&health),
+            give_up: CancellationToken::new(),
+        };
+        let common =
+            Common { clock, registry, sources, pool, metrics, health, pulses: Arc::default() };
+        let windows = Arc::new(Windows::new(common.sources.len()));
+        Self { config, extras, common, ground, transport, windows, lanes: JoinSet::new(), bells }
+    }
+
+    pub(super) fn scanner(&self) -> Result<Option<Scanner>, AppError> {
+        let sources: Vec<SourceGlobs> = self
+            .config
+            .sources
+            .iter()
+            .enumerate()
+            .filter_map(|(idx, source)| match &source.input {
+                Input::Files { globs, exclude, symlink_roots, .. } => Some(SourceGlobs {
+                    source: control::numbered(idx),
+                    globs: globs.clone(),
+                    exclude: exclude.clone(),
+                    symlink_roots: symlink_roots.clone(),
+                }),
+                Input::Stdin => None,
+            })
+            .collect();
+        if sources.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Scanner::new(&discover::Options { sources })?))
+    }
+
+    pub(super) fn are_from_end(&self) -> Vec<bool> {
+        let is_end = |input: &Input| matches!(input, Input::Files { start: Start::End, .. });
+        self.config.sources.iter().map(|source| is_end(&source.input)).collect()
+    }
+
+    fn pipeline(&self, stamps_follow: bool) -> Pipeline {
+        let options = batch::Options {
+            bytes_max: self.config.batch.bytes_max,
+            age_max: self.config.batch.age_max,
+            streams_max: self.config.memory.streams,
+            metadata: self.config.push.structured_metadata != StructuredMetadata::Off,
+        };
+        let Common { sources, pool, metrics, .. } = &self.common;
+        Pipeline::new(Arc::clone(sources), stamps_follow, options, pool.clone(), metrics.clone())
+    }
+
+    /// Starts the lane of one more worker. Returns its entrance, its bell and its inbox.
+    fn lane(&mut self, is_stdin: bool) -> Entrance {
+        let (batches, queue) = mpsc::channel(LANE_MAX);
+        let (bell, inbox) = Doorbell::new();
+        let number = self.ground.health.add();
+        self.bells.lock().expect("BUG: nothing else runs yet").push(bell.clone());
+        let sender = Sender::new(&self.config.push, fastrand::u64(..));
+        let lane = Lane { number, batches: queue, worker: bell.clone(), sender, is_stdin };
+        let (transport, ground) = (Arc::clone(&self.transport), self.ground.clone());
+        self.lanes.spawn(async move { lane.run(&*transport, &ground).await });
+        (batches, bell, inbox)
+    }
+
+    pub(super) fn readers(&mut self) -> Result<Vec<(Doorbell, JoinHandle<()>)>, AppError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let readers =
+            self.extras.readers.unwrap_or_else(|| cores.min(4)).clamp(1, self.common.sources.len());
+        let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
+        let mut threads = Vec::new();
+        for idx in 0..readers as u64 {
+            let options = tail::Options {
+                chunk_bytes: CHUNK_BYTES_MIN.max(line_bytes + 1),
+                grace: ROTATE_GRACE,
+                look_busy: Duration::from_secs(1),
+                look_idle: Duration::from_secs(10),
+                keys: (idx, readers as u64),
+            };
+            let registry = Arc::clone(&self.common.registry);
+            let shared = Shared { registry, windows: Arc::clone(&self.windows) };
+            let log = FileLog::new(self.common.metrics.clone());
+            let worker = Worker::new(options, self.pipeline(true), shared, log);
+            let (batches, bell, inbox) = self.lane(false);
+            let (clock, name) = (self.common.clock, format!("skald-read-{idx}"));
+            let pulse = self.common.pulses.add(&name, clock.now());
+            let shell = FileShell { worker, batches, inbox, bell: bell.clone(), clock, pulse };
+            let thread = spawn(&name, move || shell.run())?;
+            threads.push((bell, thread));
+        }
+        Ok(threads)
+    }
+
+    pub(super) fn stdin(
+        &mut self,
+        ended: mpsc::Sender<()>,
+    ) -> Result<Option<(Doorbell, JoinHandle<()>)>, AppError> {
+        let is_stdin = |source: &crate::config::Source| source.input == Input::Stdin;
+        let Some(idx) = self.config.sources.iter().position(is_stdin) else { return Ok(None) };
+        let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
+        let worker = StdinWorker::new(control::numbered(idx), line_bytes, self.pipeline(false));
+        let (batches, bell, inbox) = self.lane(true);
+        let (asks, asked) = sync_channel(1);
+        let tee = if self.extras.tee {
+            let output = io::stdout();
+            let tee = super::stdin::Tee::start(output, self.common.metrics.clone());
+            Some(tee.map_err(AppError::Thread)?)
+        } else {
+            None
+        };
+        let pump_bell = bell.clone();
+        spawn("skald-stdin", move || {
+            super::stdin::pump(io::stdin().lock(), &asked, &pump_bell, tee);
+        })?;
+        let (clock, metrics) = (self.common.clock, self.common.metrics.clone());
+        let (pulse, own_bell) = (self.common.pulses.add("skald-lines", clock.now()), bell.clone());
+        let shell =
+            StdinShell { worker, batches, inbox, bell: own_bell, asks, clock, metrics, pulse };
+        let thread = spawn("skald-lines", move || {
+            shell.run();
+            drop(ended);
+        })?;
+        Ok(Some((bell, thread)))
+    }
+
+    pub(super) fn control(
+        &self,
+        discovery: Option<Discovery>,
+        inbox: Receiver<Call>,
+    ) -> Result<JoinHandle<()>, AppError> {
+        let common = self.common.clone();
+        let folder: Option<PathBuf> = self.config.state_dir.clone();
+        let pulse = common.pulses.add("skald-control", common.clock.now());
+        spawn("skald-control", move || {
+            control::run(discovery, &common, folder.as_ref(), &inbox, &pulse);
+        })
+    }
+}
+
+fn source(source: &crate::config::Source, saved: &State) -> Source {
+    let plan = Arc::new(Plan::compile(&source.parse));
+    let mut guard = Guard::new(&plan);
+    // A decision holds until the limit it was made by is raised.
+    let demoted = saved.demoted.iter().filter(|demoted| {
+        demoted.source == source.name && source.parse.guard_values <= demoted.values_max
+    });
+    guard.restore(&demoted.map(|demoted| demoted.label.clone()).collect::<Vec<_>>());
+    Source {
+        name: source.name.clone(),
+        plan,
+        guard: Mutex::new(guard),
+        values_max: source.parse.guard_values,
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AppError> {
+    readers::spawn(name, run).map_err(AppError::Thread)
+}
+
+/// A file that the checkpoint has lost was read up to an unknown place: from its end there may be
+/// a gap, from its beginning there are only repeats.
+pub(super) fn start_at_beginning(sources: &mut [crate::config::Source]) {
+    for source in sources {
+        if let Input::Files { start, .. } = &mut source.input {
+            *start = Start::Beginning;
+        }
+    }
+}
+
+/// Each file is an open descriptor.
+pub(super) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "cannot raise the limit on open files");
+    }
+}

@@ -1,0 +1,62 @@
+//! What every part of the agent may look at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::board::Board;
+use super::clock::Clock;
+use super::pipeline::Source;
+use super::pulse::Pulses;
+use super::registry::Registry;
+use crate::model::{Now, Pool};
+use crate::push::Health;
+use crate::telemetry::Metrics;
+
+/// How long a lane has been in trouble before `/ready` says so.
+const TROUBLE_AFTER: Duration = Duration::from_secs(60);
+
+/// What every part of the agent may look at.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Reads the time.
+    pub clock: Clock,
+    /// Every file.
+    pub registry: Arc<Registry>,
+    /// Every source.
+    pub sources: Arc<[Source]>,
+    /// The memory budget.
+    pub pool: Pool,
+    /// All counters.
+    pub metrics: Metrics,
+    pub(super) health: Arc<Board>,
+    pub(super) pulses: Arc<Pulses>,
+}
+
+impl Common {
+    /// Why `/ready` says no; empty when it says yes.
+    #[must_use]
+    pub fn not_ready(&self, now: Now) -> Vec<String> {
+        let trouble = |health: Health| match health {
+            Health::Holding { why, .. } => Some(format!("loki refuses pushes: {why}")),
+            Health::Retrying { since, why, .. }
+                if TROUBLE_AFTER <= now.mono.saturating_sub(since) =>
+            {
+                Some(format!("loki does not answer: {why}"))
+            }
+            Health::Fine | Health::Retrying { .. } => None,
+        };
+        let mut reasons: Vec<String> = self.health.all().into_iter().filter_map(trouble).collect();
+        reasons.dedup();
+        reasons
+    }
+
+    /// Which threads have not been heard of lately.
+    #[must_use]
+    pub fn not_healthy(&self, now: Now) -> Vec<String> {
+        self.pulses.silent(now)
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        self.health.all().iter().any(|health| matches!(health, Health::Holding { .. }))
+    }
+}
