@@ -34,7 +34,7 @@ use crate::model::Pool;
 use crate::parse::{Guard, Plan};
 use crate::push::{DeadLetters, HttpTransport, Sender, StructuredMetadata};
 use crate::tail;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Throttle};
 
 /// Sealed batches between a worker and its lane: one, so that the next is ready when the answer
 /// comes. More would only hold memory.
@@ -42,6 +42,9 @@ const LANE_MAX: usize = 1;
 
 /// A reader's buffer takes the longest line and this much more, so that a read is worth its call.
 const CHUNK_BYTES_MIN: usize = 256 * 1024;
+
+/// How often the log says that Loki refuses lines.
+const REFUSALS_EVERY: Duration = Duration::from_secs(10);
 
 /// A rotated or deleted file is closed when nobody has written to it for this long.
 const ROTATE_GRACE: Duration = Duration::from_secs(10);
@@ -154,7 +157,9 @@ impl Builder {
         let number = self.ground.health.add();
         self.bells.lock().expect("BUG: nothing else runs yet").push(bell.clone());
         let sender = Sender::new(&self.config.push, fastrand::u64(..));
-        let lane = Lane { number, batches: queue, worker: bell.clone(), sender, is_stdin };
+        let refusals = Throttle::new(REFUSALS_EVERY);
+        let lane =
+            Lane { number, batches: queue, worker: bell.clone(), sender, refusals, is_stdin };
         let (transport, ground) = (Arc::clone(&self.transport), self.ground.clone());
         self.lanes.spawn(async move { lane.run(&*transport, &ground).await });
         (batches, bell, inbox)

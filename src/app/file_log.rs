@@ -1,12 +1,14 @@
 //! What the log and the metrics say about files.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::model::Now;
+use crate::model::{FileKey, Now};
 use crate::tail::News;
 use crate::telemetry::{Metrics, Throttle};
 
@@ -23,13 +25,15 @@ pub struct FileLog {
     failures: Throttle<PathBuf>,
     /// How many were opened.
     files: usize,
+    /// Open files with lines that were too old.
+    old: HashSet<FileKey>,
 }
 
 impl FileLog {
     /// A log that counts into `metrics`.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, failures: Throttle::new(FAILURE_EVERY), files: 0 }
+        Self { metrics, failures: Throttle::new(FAILURE_EVERY), files: 0, old: HashSet::new() }
     }
 
     /// Notes one thing.
@@ -44,7 +48,8 @@ impl FileLog {
                 "the file is not the one that was read before, or was truncated; reading it from \
                  the beginning",
             ),
-            News::Truncated { unread, .. } => {
+            News::Truncated { old, unread, .. } => {
+                self.old.remove(old);
                 self.metrics.truncations.inc();
                 self.metrics.skipped("truncated", *unread);
                 warn!(
@@ -57,7 +62,10 @@ impl FileLog {
                 self.metrics.rotations.inc();
             }
             News::Renamed { path, .. } => info!(path = %path.display(), "file was renamed"),
-            News::Closed { file } => debug!(file = file.0, "file was read to its end and closed"),
+            News::Closed { file } => {
+                self.old.remove(file);
+                debug!(file = file.0, "file was read to its end and closed");
+            }
             News::Failed { path, error, kind } => self.failed(path, error, *kind, now),
             News::Refused { path } => {
                 self.metrics.file_unreadable("not_a_file");
@@ -68,6 +76,20 @@ impl FileLog {
             | News::Size { .. }
             | News::SetAside { .. }
             | News::Back { .. } => {}
+        }
+    }
+
+    /// Lines of `file` were dropped because of their age. Said once a file.
+    pub fn too_old(&mut self, file: FileKey, lines: u64, path: impl FnOnce() -> Option<Arc<Path>>) {
+        if self.old.insert(file) {
+            let path = path().map(|path| path.display().to_string());
+            warn!(
+                path,
+                lines,
+                "lines are older than `limits.age` and are dropped as `too_old`; loki refuses \
+                 lines older than `reject_old_samples_max_age`. This is said once a file, and \
+                 `skald_lines_dropped_total` counts",
+            );
         }
     }
 

@@ -17,7 +17,7 @@ use crate::model::{Counts, Now, Reason};
 use crate::push::{
     Answer, DeadLetter, DeadLetters, Failure, Health, Sender, Settled, Step, Transport,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Throttle};
 
 /// What all lanes share.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct Lane {
     pub worker: Doorbell,
     /// The step machine.
     pub sender: Sender,
+    /// Says now and then that Loki refuses lines.
+    pub refusals: Throttle<()>,
     /// Its lines cannot be read again: what is given up is lost.
     pub is_stdin: bool,
 }
@@ -106,7 +108,7 @@ impl Lane {
                     tokio::time::sleep_until(ground.clock.instant(until).into()).await;
                 }
                 Step::Bury(letters) => {
-                    let result = bury(&letters, ground);
+                    let result = bury(&letters, &mut self.refusals, ground, now);
                     self.sender.buried(result, ground.clock.now());
                 }
                 Step::Done(settled) => settle(settled, ground, ground.clock.now()),
@@ -136,20 +138,26 @@ pub fn settle(settled: Settled, ground: &Ground, now: Now) {
     drop(permit);
 }
 
-fn bury(letters: &[DeadLetter], ground: &Ground) -> Result<(), String> {
-    let Some(file) = &ground.dead_letters else {
-        for letter in letters {
-            error!(?letter, "loki refuses this line, and without a state folder it is lost");
-        }
+/// Refused entries go to the dead-letter file; without one, what they were is only in the log.
+fn bury(
+    letters: &[DeadLetter],
+    said: &mut Throttle<()>,
+    ground: &Ground,
+    now: Now,
+) -> Result<(), String> {
+    if let Some(file) = &ground.dead_letters {
+        file.append(letters).map_err(|err| err.chain())?;
+        ground.metrics.dead_letters.inc_by(letters.len() as u64);
+    }
+    let (Some(before), Some(letter)) = (said.pass(&(), now), letters.first()) else {
         return Ok(());
     };
-    file.append(letters).map_err(|err| err.chain())?;
-    ground.metrics.dead_letters.inc_by(letters.len() as u64);
-    warn!(
-        lines = letters.len(),
-        text = letters.first().map(|letter| letter.text.as_str()),
-        "loki refuses lines; they are in the dead-letter file",
-    );
+    if ground.dead_letters.is_some() {
+        let text = &letter.text;
+        warn!(text, before, "loki refuses lines; they are in the dead-letter file");
+    } else {
+        error!(?letter, before, "loki refuses lines, and without a state folder they are lost");
+    }
     Ok(())
 }
 

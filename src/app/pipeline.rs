@@ -64,6 +64,15 @@ struct Tally {
     dropped: [Counts; Reason::ALL.len()],
 }
 
+/// What became of the lines of one stretch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// How many batches answer for them.
+    pub tickets: u32,
+    /// How many were dropped because of their age.
+    pub too_old: u64,
+}
+
 /// Parsers and the open batch of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -172,7 +181,7 @@ impl Pipeline {
 
     /// The lines of a stretch were taken, as far as they could be: counts them, and returns how
     /// many batches answer for them.
-    pub fn end(&mut self, source: SourceId) -> u32 {
+    pub fn end(&mut self, source: SourceId) -> Stretch {
         let tally = std::mem::take(&mut self.tally);
         let counters = &self.counters[usize::from(source.0)];
         counters.lines_read.inc_by(tally.read.lines);
@@ -196,7 +205,8 @@ impl Pipeline {
         let more = i64::try_from(streams - self.streams).unwrap_or(i64::MAX);
         self.metrics.streams.inc_by(more);
         self.streams = streams;
-        self.batcher.new_tickets()
+        let too_old = tally.dropped[Reason::TooOld as usize].lines;
+        Stretch { tickets: self.batcher.new_tickets(), too_old }
     }
 
     /// Makes sure that there is memory for a read of `bytes`; seals what is open when there is not.

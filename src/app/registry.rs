@@ -91,6 +91,12 @@ impl Registry {
         }
     }
 
+    /// The last known path of `file`.
+    #[must_use]
+    pub fn path(&self, file: FileKey) -> Option<Arc<Path>> {
+        self.inner().files.get(&file).map(|file| Arc::clone(&file.path))
+    }
+
     /// The number that the next stretch of `file` will have.
     #[must_use]
     pub fn next_seq(&self, file: FileKey) -> u64 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::pipeline::{From, Pipeline, Stop};
+use super::pipeline::{From, Pipeline, Stop, Stretch};
 use super::wake::{Doorbell, Told};
 use super::worker::Done;
 use crate::model::{Counts, Now, SourceId, Stamp, UnixNanos};
@@ -34,6 +34,8 @@ pub struct StdinWorker {
     /// The pump has an empty buffer and will send it back filled.
     asked: bool,
     ended: bool,
+    /// Lines were dropped because of their age, which was said.
+    had_too_old: bool,
 }
 
 /// What a turn of standard input came to.
@@ -53,7 +55,7 @@ impl StdinWorker {
     pub fn new(source: SourceId, line_bytes: usize, pipeline: Pipeline) -> Self {
         let cutter = Cutter::new(line_bytes, READ_BYTES);
         let stamp = Stamp::default();
-        Self { cutter, pipeline, source, stamp, asked: false, ended: false }
+        Self { cutter, pipeline, source, stamp, asked: false, ended: false, had_too_old: false }
     }
 
     /// The pump has read these.
@@ -104,7 +106,14 @@ impl StdinWorker {
             }
             self.cutter.consume();
         }
-        self.pipeline.end(self.source);
+        let Stretch { too_old, .. } = self.pipeline.end(self.source);
+        if 0 < too_old && !std::mem::replace(&mut self.had_too_old, true) {
+            warn!(
+                lines = too_old,
+                "lines of standard input are older than `limits.age` and are dropped as \
+                 `too_old`; this is said once, and `skald_lines_dropped_total` counts",
+            );
+        }
         stop
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file_log::FileLog;
-use super::pipeline::{From, Pipeline, Stop};
+use super::pipeline::{From, Pipeline, Stop, Stretch};
 use super::registry::Registry;
 use super::windows::Windows;
 use crate::model::{Counts, Files, Mark, Now, UnixNanos};
@@ -149,7 +149,10 @@ impl<H> Worker<H> {
         } else {
             Mark { offset: end, stamp, tail: chunk.tail(&self.buf, end) }
         };
-        let tickets = self.pipeline.end(chunk.source);
+        let Stretch { tickets, too_old } = self.pipeline.end(chunk.source);
+        if 0 < too_old {
+            self.log.too_old(chunk.file, too_old, || registry.path(chunk.file));
+        }
         if chunk.start.offset < mark.offset {
             registry.issue(chunk.file, mark, tickets, now);
         }

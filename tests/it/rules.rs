@@ -127,3 +127,22 @@ fn a_file_of_two_sources_belongs_to_the_first() {
     let stats = bed.loki.store().stats();
     assert!(stats.per_stream.keys().all(|labels| labels.contains(r#"app="t""#)), "{stats:?}");
 }
+
+#[test]
+fn lines_that_are_too_old_are_counted_and_said_once_a_file() {
+    let (bed, mut sent) = (Bed::new(), Sent::default());
+    let old = "{\"timestamp\":\"2020-01-01T00:00:00Z\",\"message\":\"old\"}\n";
+    let skald = bed.run();
+    for times in 1..=3 {
+        bed.append("a.log", old);
+        bed.append("b.log", old);
+        bed.append("b.log", sent.lines("b", 1));
+        eventually("the drops", || bed.metrics().dropped("too_old") == 2 * times);
+    }
+    bed.wait_for(&sent);
+    bed.adds_up();
+    let ended = skald.stop();
+    assert_eq!(ended.err.matches("older than `limits.age`").count(), 2, "{}", ended.err);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert_eq!(sent.found(bed.loki.store()), EXACT);
+}
