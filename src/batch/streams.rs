@@ -56,7 +56,7 @@ pub(super) struct Stream {
 pub enum Found {
     /// Known, and seen by the guard in this epoch.
     Known(StreamId),
-    /// Not known, or not seen by the guard in this epoch: ask it before [`Streams::insert`].
+    /// Not known, or not seen by the guard in this epoch: ask it before `Batcher::insert`.
     New,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! May touch: the configuration file, the environment. Must not: start anything; be imported by a
 //! room.
-//! Start at [`load`]: bytes become a tree with places (`raw`), values take in the environment
+//! Start at [`load()`]: bytes become a tree with places (`raw`), values take in the environment
 //! (`expand`), `check` walks the tree, and `report` shows what it found.
 
 mod options;
