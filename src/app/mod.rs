@@ -40,7 +40,7 @@ pub use self::error::AppError;
 pub use self::file_log::FileLog;
 pub use self::files::Disk;
 pub use self::lane::{Ground, Lane, settle};
-pub use self::pipeline::{From, Pipeline, Source, Stop, Stretch};
+pub use self::pipeline::{From, Pipeline, Source, Stop, Stretch, base};
 pub use self::pulse::{Pulse, Pulses};
 pub use self::registry::{Lag, Registry};
 pub use self::stdin::{StdinDone, StdinWorker};

@@ -34,6 +34,12 @@ impl Source {
     }
 }
 
+/// The labels of a plan's streams, as batches want them.
+#[must_use]
+pub fn base(plan: &Plan) -> Base {
+    Base { labels: plan.base_labels().to_vec(), names: plan.label_names().to_vec() }
+}
+
 /// Where a line comes from.
 #[derive(Debug, Clone, Copy)]
 pub struct From {
@@ -99,10 +105,7 @@ impl Pipeline {
         pool: Pool,
         metrics: Metrics,
     ) -> Self {
-        let base = |source: &Source| Base {
-            labels: source.plan.base_labels().to_vec(),
-            names: source.plan.label_names().to_vec(),
-        };
+        let base = |source: &Source| base(&source.plan);
         let parser = |source: &Source| Parser::new(Arc::clone(&source.plan), stamps_follow);
         Self {
             parsers: sources.iter().map(parser).collect(),

@@ -17,6 +17,20 @@ pub struct Base {
     pub names: Vec<String>,
 }
 
+impl Base {
+    /// The labels of the stream that a line with these values belongs to. A stream without any
+    /// label gets a job.
+    #[must_use]
+    pub fn label_string(&self, values: &[&str]) -> String {
+        let fixed = self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let brought = self.names.iter().map(String::as_str).zip(values.iter().copied());
+        // A missing value leaves a fixed label of the same name in its place.
+        let labels =
+            wire::label_string(fixed.chain(brought.filter(|(_, value)| !value.is_empty())));
+        if labels == "{}" { r#"{job="skald"}"#.to_owned() } else { labels }
+    }
+}
+
 /// A stream, by its place in the table. Valid until the stream is forgotten, which never happens
 /// while the open batch holds entries of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +138,7 @@ impl Streams {
             source,
             hash: self.hash(source, values),
             key: key(values),
-            labels: self.labels(source, values),
+            labels: self.bases[usize::from(source.0)].label_string(values).into(),
             epoch,
             newest: UnixNanos(i64::MIN),
             moved_to: UnixNanos(i64::MIN),
@@ -174,16 +188,6 @@ impl Streams {
             return Some(idx);
         }
         None
-    }
-
-    fn labels(&self, source: SourceId, values: &[&str]) -> Box<str> {
-        let base = &self.bases[usize::from(source.0)];
-        let fixed = base.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let brought = base.names.iter().map(String::as_str).zip(values.iter().copied());
-        // A missing value leaves a fixed label of the same name in its place.
-        let labels =
-            wire::label_string(fixed.chain(brought.filter(|(_, value)| !value.is_empty())));
-        if labels == "{}" { r#"{job="skald"}"#.into() } else { labels.into() }
     }
 
     fn hash(&self, source: SourceId, values: &[&str]) -> u64 {

@@ -10,12 +10,11 @@ use anyhow::bail;
 
 use super::args::Try;
 use super::setup;
-use crate::app::Clock;
+use crate::app::{self, Clock};
 use crate::config::{Config, Input};
 use crate::discover::matches;
 use crate::model::{Entry, Flag, Now, Reason, Stamp};
 use crate::parse::{Line, Options, Parser, Plan, Verdict};
-use crate::wire::label_string;
 
 pub(super) fn try_lines(args: &Try, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let Some(options) = options(args)? else { return Ok(ExitCode::FAILURE) };
@@ -77,7 +76,8 @@ fn show(
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let plan = Arc::new(Plan::compile(options));
-    let mut parser = Parser::new(Arc::clone(&plan), is_file);
+    let base = app::base(&plan);
+    let mut parser = Parser::new(plan, is_file);
     let clock = Clock::start();
     let (mut stamp, mut sum, mut line) = (Stamp::default(), Sum::default(), Vec::new());
     let paint = Paint(colour);
@@ -92,7 +92,7 @@ fn show(
         sum.lines += 1;
         parser.line(text, &mut stamp, now, |verdict| match verdict {
             Verdict::Emit(entry) => {
-                let labels = stream(&plan, &entry);
+                let labels = base.label_string(entry.labels);
                 show_entry(out, paint, &labels, &entry)?;
                 *sum.streams.entry(labels).or_default() += 1;
                 io::Result::Ok(())
@@ -109,13 +109,6 @@ fn show(
         }
     }
     show_sum(out, &sum)
-}
-
-fn stream(plan: &Plan, entry: &Entry<'_>) -> String {
-    let base = plan.base_labels().iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let own = plan.label_names().iter().map(String::as_str).zip(entry.labels.iter().copied());
-    let labels = label_string(base.chain(own.filter(|(_, value)| !value.is_empty())));
-    if labels == "{}" { r#"{job="skald"}"#.to_owned() } else { labels }
 }
 
 fn show_entry(
