@@ -28,7 +28,7 @@ use super::windows::Windows;
 use super::worker::{Shared, Worker};
 use crate::batch::{self, Sealed};
 use crate::checkpoint::State;
-use crate::config::{Config, Input, Start};
+use crate::config::{Config, Input, READERS_MAX, Start};
 use crate::discover::{self, Scanner, SourceGlobs};
 use crate::model::Pool;
 use crate::parse::{Guard, Plan};
@@ -56,8 +56,6 @@ pub struct Extras {
     pub tee: bool,
     /// How long delivery may take after the end of standard input; `None` is for ever.
     pub stdin_deadline: Option<Duration>,
-    /// Reader threads for files; `None` is as many as cores, at most four.
-    pub readers: Option<usize>,
 }
 
 /// Where a worker puts its batches, its bell, and its inbox.
@@ -167,8 +165,7 @@ impl Builder {
 
     pub(super) fn readers(&mut self) -> Result<Vec<(Doorbell, JoinHandle<()>)>, AppError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let readers =
-            self.extras.readers.unwrap_or_else(|| cores.min(4)).clamp(1, self.common.sources.len());
+        let readers = cores.min(READERS_MAX).min(self.common.sources.len());
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
         let mut threads = Vec::new();
         for idx in 0..readers as u64 {

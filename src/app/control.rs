@@ -42,7 +42,6 @@ pub(super) enum Call {
 
 /// A file that was found.
 struct Known {
-    worker: usize,
     source: SourceId,
     path: Arc<Path>,
 }
@@ -56,10 +55,7 @@ pub(super) struct Discovery {
     from_end: Vec<bool>,
     windows: Arc<Windows>,
     by_node: HashMap<Node, Known>,
-    /// A source's files go to one worker. They share streams, and Loki refuses what is an hour
-    /// behind its stream: only batches of one lane come to Loki in the order they were read. So
-    /// does a rotated file before its successor.
-    by_path: HashMap<Arc<Path>, usize>,
+    by_path: HashMap<Arc<Path>, SourceId>,
     is_first: bool,
     scan_at: Duration,
 }
@@ -107,28 +103,27 @@ impl Discovery {
         let mut left = Vec::new();
         for node in changes.gone {
             if let Some(known) = self.by_node.remove(&node) {
-                self.workers[known.worker].tell(Told::Gone((node.device, node.inode)));
+                self.worker(known.source).tell(Told::Gone((node.device, node.inode)));
                 left.push(known.path);
             }
         }
         for (node, path) in changes.renamed {
             if let Some(known) = self.by_node.get_mut(&node) {
                 left.push(std::mem::replace(&mut known.path, Arc::clone(&path)));
-                let (worker, source) = (known.worker, known.source);
+                let source = known.source;
                 let inode = (node.device, node.inode);
                 let resume = common.registry.resume(inode, &path);
                 let new = NewFile { path: path.to_path_buf(), source, resume, from_end: false };
-                self.by_path.insert(path, worker);
-                self.workers[worker].tell(Told::Renamed(inode, new));
+                self.by_path.insert(path, source);
+                self.worker(source).tell(Told::Renamed(inode, new));
             }
         }
         // Before the first of them is read: any may be the slowest.
         changes.appeared.iter().for_each(|found| self.windows.expect(found.source));
         for found in changes.appeared {
-            let worker = usize::from(found.source.0) % self.workers.len();
             let path = Arc::clone(&found.path);
-            self.by_node.insert(found.node, Known { worker, source: found.source, path });
-            self.by_path.insert(Arc::clone(&found.path), worker);
+            self.by_node.insert(found.node, Known { source: found.source, path });
+            self.by_path.insert(Arc::clone(&found.path), found.source);
             left.retain(|path| *path != found.path);
             let inode = (found.node.device, found.node.inode);
             let new = NewFile {
@@ -137,11 +132,18 @@ impl Discovery {
                 resume: common.registry.resume(inode, &found.path),
                 from_end: self.is_first && self.from_end[usize::from(found.source.0)],
             };
-            self.workers[worker].tell(Told::Found(new));
+            self.worker(found.source).tell(Told::Found(new));
         }
         for path in left {
             self.by_path.remove(&path);
         }
+    }
+
+    /// A source's files go to one worker. They share streams, and Loki refuses what is an hour
+    /// behind its stream: only batches of one lane come to Loki in the order they were read. So
+    /// does a rotated file before its successor.
+    fn worker(&self, source: SourceId) -> &Doorbell {
+        &self.workers[usize::from(source.0) % self.workers.len()]
     }
 
     fn take_hints(&mut self, now: Now) {
@@ -149,8 +151,8 @@ impl Discovery {
             match hint {
                 Hint::Look => self.scan_at = self.scan_at.min(now.mono + SCAN_PAUSE),
                 Hint::Data(path) => {
-                    if let Some(&worker) = self.by_path.get(path.as_path()) {
-                        self.workers[worker].tell(Told::Data(path));
+                    if let Some(&source) = self.by_path.get(path.as_path()) {
+                        self.worker(source).tell(Told::Data(path));
                     }
                 }
             }

@@ -192,18 +192,8 @@ impl Inner {
     fn note(&mut self, news: &News, now: Now, sources: &[Arc<str>]) {
         match news {
             News::Opened { file, source, path, identity, start, size, .. } => {
-                let tracked = Tracked {
-                    source: *source,
-                    path: path.as_path().into(),
-                    identity: *identity,
-                    head: Fingerprint::default(),
-                    size: *size,
-                    state: FileState::Following,
-                    closed: false,
-                    replaced: false,
-                    ledger: Ledger::new(*start),
-                    unsettled_since: None,
-                };
+                let tracked =
+                    Tracked::new(*source, path.as_path().into(), *identity, *size, *start);
                 // An entry for the same inode under another device number is this file's.
                 self.saved.retain(|_, saved| {
                     saved.identity.inode != identity.inode || *saved.path != **path
@@ -251,18 +241,11 @@ impl Inner {
     fn replace(&mut self, old: FileKey, new: FileKey) {
         let Some(tracked) = self.files.get_mut(&old) else { return };
         (tracked.closed, tracked.replaced) = (true, true);
-        let successor = Tracked {
-            source: tracked.source,
-            path: Arc::clone(&tracked.path),
-            identity: tracked.identity,
-            head: Fingerprint::default(),
-            size: 0,
-            state: tracked.state,
-            closed: false,
-            replaced: false,
-            ledger: Ledger::new(Mark::default()),
-            unsettled_since: None,
-        };
+        let path = Arc::clone(&tracked.path);
+        let (source, identity) = (tracked.source, tracked.identity);
+        let state = tracked.state;
+        let start = Mark::default();
+        let successor = Tracked { state, ..Tracked::new(source, path, identity, 0, start) };
         let settled = tracked.ledger.is_settled();
         self.files.insert(new, successor);
         if settled {
@@ -281,6 +264,21 @@ impl Inner {
 }
 
 impl Tracked {
+    fn new(source: SourceId, path: Arc<Path>, identity: Identity, size: u64, start: Mark) -> Self {
+        Self {
+            source,
+            path,
+            identity,
+            head: Fingerprint::default(),
+            size,
+            state: FileState::Following,
+            closed: false,
+            replaced: false,
+            ledger: Ledger::new(start),
+            unsettled_since: None,
+        }
+    }
+
     fn to_save(&self, now: UnixNanos, sources: &[Arc<str>]) -> SavedFile {
         SavedFile {
             path: Arc::clone(&self.path),

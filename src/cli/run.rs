@@ -64,7 +64,7 @@ fn refuse_mix(ship: &Ship, globs: &[String]) -> anyhow::Result<()> {
 }
 
 fn extras(ship: &Ship) -> Extras {
-    Extras { tee: ship.tee, stdin_deadline: ship.deadline, readers: None }
+    Extras { tee: ship.tee, stdin_deadline: ship.deadline }
 }
 
 fn agent(config: Option<Config>, extras: Extras, log: &Log) -> anyhow::Result<ExitCode> {

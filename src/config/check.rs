@@ -87,7 +87,7 @@ fn memory(problems: &mut Problems, top: &Section<'_>, config: &mut Config) {
     }
     let line = u64::from(config.limits.line_bytes);
     let batch_bytes = u64::try_from(config.batch.bytes_max).unwrap_or(u64::MAX);
-    let needed = batch_bytes + READERS_MAX * READER_BYTES.max(line);
+    let needed = batch_bytes + READERS_MAX as u64 * READER_BYTES.max(line);
     if config.memory.in_flight < needed {
         let span = (memory.and_then(|memory| memory.span("in_flight")))
             .or_else(|| batch.and_then(|batch| batch.span("bytes_max")))

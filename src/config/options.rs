@@ -15,7 +15,7 @@ pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 pub const IN_FLIGHT_MIN: u64 = 4 * 1024 * 1024;
 
 /// Most reader threads.
-pub const READERS_MAX: u64 = 4;
+pub const READERS_MAX: usize = 4;
 
 /// What one reader may hold before its first line is in a batch: a chunk. A chunk holds at least
 /// one whole line, so with longer lines it is `limits.line_bytes`.
