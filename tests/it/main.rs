@@ -13,6 +13,7 @@ mod support;
 mod admin;
 mod cli;
 mod crash;
+mod faults;
 mod files;
 mod odd;
 mod push;
