@@ -5,7 +5,10 @@
 //! test says so and counts as skipped; with `SKALD_FAULTS=all` in the environment, as in CI, it
 //! fails.
 
+mod bytes;
+mod exit;
 mod network;
+mod order;
 
 use std::io::Write as _;
 

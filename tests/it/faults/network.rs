@@ -147,10 +147,7 @@ fn odd_answers() -> Vec<Odd> {
         taken("204 with a body", "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok"),
         taken("two", "HTTP/1.1 204 x\r\n\r\nHTTP/1.1 400 x\r\nContent-Length: 0\r\n\r\n"),
         taken("long header", &header(10 << 10)),
-        refused(
-            "HTML",
-            &format!("HTTP/1.1 502 x\r\nContent-Length: {}\r\n\r\n{html}", html.len()),
-        ),
+        refused("HTML", &format!("HTTP/1.1 502 x\r\nContent-Length: {}\r\n\r\n{html}", html.len())),
         refused(
             "10 MB",
             &format!("HTTP/1.1 500 x\r\nContent-Length: {}\r\n\r\n{long}", long.len()),
