@@ -29,9 +29,9 @@ fn a_hundred_streams_keep_their_order_through_every_trouble() {
     bed.glob = "0/*.log".to_owned();
     for source in 1..SOURCES {
         let glob = bed.log(&format!("{source}/*.log")).display().to_string();
-        write!(
+        writeln!(
             bed.source,
-            "  - {{name: s{source}, files: [\"{glob}\"], labels: {{app: s{source}}}}}\n"
+            "  - {{name: s{source}, files: [\"{glob}\"], labels: {{app: s{source}}}}}"
         )
         .unwrap();
     }
