@@ -6,11 +6,15 @@
 //! fails.
 
 mod bytes;
+mod dns;
 mod exit;
 mod host;
+mod loki;
 mod network;
 mod order;
+mod stdin;
 mod time;
+mod tls;
 
 use std::io::Write as _;
 

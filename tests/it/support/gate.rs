@@ -10,6 +10,7 @@ use super::{address, http};
 pub(crate) struct Gate {
     addr: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
+    wanted: Arc<Mutex<String>>,
 }
 
 impl Gate {
@@ -17,19 +18,25 @@ impl Gate {
     pub(crate) fn start(to: SocketAddr, authorization: &str) -> Self {
         let listener = TcpListener::bind(address(8080)).unwrap();
         let (addr, heads) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<String>>>::default());
-        let (kept, wanted) = (Arc::clone(&heads), format!("authorization: {authorization}\r\n"));
+        let wanted = Arc::new(Mutex::new(header(authorization)));
+        let (kept, asked) = (Arc::clone(&heads), Arc::clone(&wanted));
         // The thread ends with the test process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, wanted) = (Arc::clone(&kept), wanted.clone());
-                std::thread::spawn(move || serve(stream, to, &wanted, &kept));
+                let (kept, asked) = (Arc::clone(&kept), Arc::clone(&asked));
+                std::thread::spawn(move || serve(stream, to, &asked, &kept));
             }
         });
-        Self { addr, heads }
+        Self { addr, heads, wanted }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// From now on wants this value.
+    pub(crate) fn expect(&self, authorization: &str) {
+        *self.wanted.lock().unwrap() = header(authorization);
     }
 
     /// The heads of all requests so far.
@@ -38,8 +45,18 @@ impl Gate {
     }
 }
 
-fn serve(mut stream: TcpStream, to: SocketAddr, wanted: &str, heads: &Mutex<Vec<String>>) {
+fn header(authorization: &str) -> String {
+    format!("authorization: {authorization}\r\n")
+}
+
+fn serve(
+    mut stream: TcpStream,
+    to: SocketAddr,
+    wanted: &Mutex<String>,
+    heads: &Mutex<Vec<String>>,
+) {
     while let Some((head, bytes)) = http::message(&mut stream) {
+        let wanted = wanted.lock().unwrap().clone();
         let is_welcome = head.to_ascii_lowercase().contains(&wanted.to_ascii_lowercase())
             && head.contains(wanted.split_once(": ").unwrap().1);
         heads.lock().unwrap().push(head);
