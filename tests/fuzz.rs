@@ -77,7 +77,7 @@ fn replay(name: &str) {
     let target = ALL.iter().find(|target| target.name == name).unwrap();
     let seeds = seeds(name);
     for (path, seed) in &seeds {
-        run(target, seed, &path.display().to_string());
+        run(target, seed, path);
     }
     for number in 0..MUTATIONS {
         let mut rng = fastrand::Rng::with_seed(number);
@@ -95,7 +95,7 @@ fn run(target: &Target, input: &[u8], what: &str) {
     assert!(outcome.is_ok(), "{what} of {}, see above: b\"{}\"", target.name, input.escape_ascii());
 }
 
-fn change(input: &mut Vec<u8>, seeds: &[(PathBuf, Vec<u8>)], rng: &mut fastrand::Rng) {
+fn change(input: &mut Vec<u8>, seeds: &[(String, Vec<u8>)], rng: &mut fastrand::Rng) {
     let at = rng.usize(0..=input.len());
     let end = rng.usize(at..=input.len().min(at + 32));
     match rng.u8(0..7) {
@@ -121,8 +121,8 @@ fn change(input: &mut Vec<u8>, seeds: &[(PathBuf, Vec<u8>)], rng: &mut fastrand:
     }
 }
 
-/// The committed inputs of a target, in the order of their names.
-fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+/// The committed inputs of a target and where they are, in the same order in every run.
+fn seeds(name: &str) -> Vec<(String, Vec<u8>)> {
     let mut folders = vec![root().join("fuzz/seeds").join(name)];
     if name == "config" {
         folders.push(root().join("tests/golden/config"));
@@ -131,13 +131,33 @@ fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_none_or(|extension| extension != "stderr"));
     paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let bytes = fs_err::read(&path).unwrap();
-            (path, bytes)
-        })
-        .collect()
+    let named = |path: PathBuf| (path.display().to_string(), fs_err::read(&path).unwrap());
+    let found = fs_err::read_to_string(root().join(format!("fuzz/found/{name}.txt"))).unwrap();
+    let found = found
+        .lines()
+        .enumerate()
+        .map(|(idx, line)| (format!("line {} of fuzz/found/{name}.txt", idx + 1), unescape(line)));
+    paths.into_iter().map(named).chain(found).collect()
+}
+
+/// Bytes as `fuzz/keep` writes them.
+fn unescape(line: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = line;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        bytes.extend_from_slice(plain.as_bytes());
+        let (byte, len) = match escape.as_bytes()[0] {
+            b'n' => (b'\n', 1),
+            b'r' => (b'\r', 1),
+            b't' => (b'\t', 1),
+            b'x' => (u8::from_str_radix(&escape[1..3], 16).unwrap(), 3),
+            other => (other, 1),
+        };
+        bytes.push(byte);
+        rest = &escape[len..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    bytes
 }
 
 fn root() -> &'static Path {
