@@ -1,15 +1,27 @@
 //! From what a scan found to what the readers are told: a step without clock, thread or disk.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::registry::Registry;
 use super::wake::Told;
 use super::windows::Windows;
-use crate::discover::{Changes, Found, Node, Renamed};
+use crate::discover::{Changes, Found, Node, Renamed, age};
 use crate::model::{Now, SourceId};
 use crate::tail::{Begin, NewFile};
+
+/// The distance between the ranks of two generations: others may be found between them.
+const RANK_STEP: i64 = 1 << 40;
+
+#[derive(Debug)]
+struct Known {
+    source: SourceId,
+    path: Arc<Path>,
+    stem: Arc<Path>,
+    /// Its place among the generations of its stem, which never changes.
+    rank: Option<i64>,
+}
 
 /// Knows which files are there.
 #[derive(Debug)]
@@ -18,11 +30,12 @@ pub struct Finder {
     windows: Arc<Windows>,
     /// Sources whose files, as found by the first scan, are read from their end.
     from_end: Vec<bool>,
-    by_node: HashMap<Node, (SourceId, Arc<Path>)>,
+    by_node: HashMap<Node, Known>,
     by_path: HashMap<Arc<Path>, SourceId>,
-    /// Names under which files are or were followed. A file that rotation has named after one of
-    /// them, and that nobody knows, was there between two looks.
-    stems: HashSet<Arc<Path>>,
+    /// Names under which files are or were followed, and the generations of each that are there. A
+    /// file that rotation has named after one of them, and that nobody knows, was there between two
+    /// looks.
+    stems: HashMap<Arc<Path>, Vec<Node>>,
     /// Part of what was known is lost: any rotated file may have been followed.
     has_forgotten: bool,
     is_first: bool,
@@ -37,7 +50,7 @@ impl Finder {
         from_end: Vec<bool>,
         has_forgotten: bool,
     ) -> Self {
-        let stems = registry.stems().into_iter().collect();
+        let stems = registry.stems().into_iter().map(|stem| (stem, Vec::new())).collect();
         let (by_node, by_path) = (HashMap::new(), HashMap::new());
         Self { registry, windows, from_end, by_node, by_path, stems, has_forgotten, is_first: true }
     }
@@ -53,10 +66,13 @@ impl Finder {
         // Names that are not taken again at once need not be remembered.
         let mut left = Vec::new();
         for node in changes.gone {
-            if let Some((source, path)) = self.by_node.remove(&node) {
-                tell(source, Told::Gone(inode(node)));
+            if let Some(known) = self.by_node.remove(&node) {
+                tell(known.source, Told::Gone(inode(node)));
                 self.registry.unnamed(inode(node));
-                left.push(path);
+                if let Some(nodes) = self.stems.get_mut(&known.stem) {
+                    nodes.retain(|other| *other != node);
+                }
+                left.push(known.path);
             }
         }
         for renamed in changes.renamed {
@@ -66,30 +82,70 @@ impl Finder {
         }
         // Before the first of them is read: any may be the slowest.
         changes.appeared.iter().for_each(|found| self.windows.expect(found.source));
-        let mut begins = Vec::with_capacity(changes.appeared.len());
+        let begins: Vec<Begin> = changes.appeared.iter().map(|found| self.begin(found)).collect();
+        for found in changes.appeared.iter().filter(|found| !found.is_rotated()) {
+            self.stems.entry(Arc::clone(&found.path)).or_default();
+        }
         for found in &changes.appeared {
-            self.by_node.insert(found.node, (found.source, Arc::clone(&found.path)));
-            self.by_path.insert(Arc::clone(&found.path), found.source);
+            self.take(found);
             left.retain(|path| *path != found.path);
-            begins.push(self.begin(found));
         }
         if std::mem::take(&mut self.is_first) {
             let is_there = |(device, inode)| self.by_node.contains_key(&Node { device, inode });
             self.registry.look_for(is_there, now);
         }
-        let live = changes.appeared.iter().filter(|found| !found.is_rotated());
-        self.stems.extend(live.map(|found| Arc::clone(&found.path)));
         for (found, begin) in changes.appeared.iter().zip(begins) {
-            tell(found.source, Told::Found(self.new_file(found, begin)));
+            let rank = self.rank(found.node);
+            if let Some(known) = self.by_node.get(&found.node) {
+                tell(found.source, Told::Found(self.new_file(found.node, known, begin, rank)));
+            }
         }
         for path in left {
             self.by_path.remove(&path);
         }
     }
 
+    fn take(&mut self, found: &Found) {
+        let (path, source) = (Arc::clone(&found.path), found.source);
+        let stem = self.stem(&path, &found.stem);
+        self.stems.entry(Arc::clone(&stem)).or_default().push(found.node);
+        self.by_path.insert(Arc::clone(&path), source);
+        self.by_node.insert(found.node, Known { source, path, stem, rank: None });
+    }
+
+    /// The rank of a file. Those of its generations that have none yet get theirs: by their names,
+    /// which change, each is put between those that it is between now.
+    fn rank(&mut self, node: Node) -> i64 {
+        let Some(known) = self.by_node.get(&node) else { return 0 };
+        if let Some(rank) = known.rank {
+            return rank;
+        }
+        let mut nodes = self.stems.get(&known.stem).cloned().unwrap_or_default();
+        nodes.sort_by_cached_key(|node| {
+            self.by_node.get(node).map(|known| age(&known.path, &known.stem))
+        });
+        let mut before = None;
+        for (idx, node) in nodes.iter().enumerate() {
+            let rank_of = |node: &Node| self.by_node.get(node).and_then(|known| known.rank);
+            let rank = rank_of(node).unwrap_or_else(|| {
+                match (before, nodes[idx + 1..].iter().find_map(rank_of)) {
+                    (None, None) => 0,
+                    (Some(before), None) => before + RANK_STEP,
+                    (None, Some(behind)) => behind - RANK_STEP,
+                    (Some(before), Some(behind)) => i64::midpoint(before, behind),
+                }
+            });
+            before = Some(rank);
+            if let Some(known) = self.by_node.get_mut(node) {
+                known.rank = Some(rank);
+            }
+        }
+        self.by_node.get(&node).and_then(|known| known.rank).unwrap_or_default()
+    }
+
     /// Where a file begins that turns out not to be known.
     fn begin(&self, found: &Found) -> Begin {
-        let is_followed = self.has_forgotten || self.stems.contains(&found.stem);
+        let is_followed = self.has_forgotten || self.stems.contains_key(&found.stem);
         if found.is_outside && !is_followed {
             return Begin::Never;
         }
@@ -97,11 +153,11 @@ impl Finder {
         if from_end && !is_followed { Begin::End } else { Begin::Start }
     }
 
-    fn new_file(&self, found: &Found, begin: Begin) -> NewFile {
-        let (path, source) = (Arc::clone(&found.path), found.source);
-        let stem = self.stem(&found.path, &found.stem);
-        let known = self.registry.resume(inode(found.node), &path, &stem);
-        NewFile { path, stem, source, known, begin }
+    fn new_file(&self, node: Node, known: &Known, begin: Begin, rank: i64) -> NewFile {
+        let Known { source, path, stem, .. } = known;
+        let (path, stem, source) = (Arc::clone(path), Arc::clone(stem), *source);
+        let known = self.registry.resume(inode(node), &path, &stem);
+        NewFile { path, stem, source, known, begin, rank }
     }
 
     fn renamed(
@@ -109,19 +165,25 @@ impl Finder {
         renamed: &Renamed,
         left: &mut Vec<Arc<Path>>,
     ) -> Option<(SourceId, NewFile)> {
-        let (source, known) = self.by_node.get_mut(&renamed.node)?;
-        let path = Arc::clone(&renamed.path);
-        left.push(std::mem::replace(known, Arc::clone(&path)));
-        let source = *source;
-        self.by_path.insert(Arc::clone(&path), source);
-        let stem = self.stem(&path, &renamed.stem);
-        let known = self.registry.resume(inode(renamed.node), &path, &stem);
-        Some((source, NewFile { path, stem, source, known, begin: Begin::Start }))
+        let Renamed { node, path, stem } = renamed;
+        let stem = self.stem(path, stem);
+        let known = self.by_node.get_mut(node)?;
+        left.push(std::mem::replace(&mut known.path, Arc::clone(path)));
+        let (source, old) = (known.source, std::mem::replace(&mut known.stem, Arc::clone(&stem)));
+        if old != stem {
+            known.rank = None;
+            self.stems.entry(old).or_default().retain(|other| other != node);
+            self.stems.entry(stem).or_default().push(*node);
+        }
+        self.by_path.insert(Arc::clone(path), source);
+        let rank = self.rank(*node);
+        let known = self.by_node.get(node)?;
+        Some((source, self.new_file(*node, known, Begin::Start, rank)))
     }
 
     /// A name that looks rotated is one only if there is or was a file that it was rotated from.
     fn stem(&self, path: &Arc<Path>, stem: &Arc<Path>) -> Arc<Path> {
-        Arc::clone(if self.stems.contains(stem) { stem } else { path })
+        Arc::clone(if self.stems.contains_key(stem) { stem } else { path })
     }
 }
 

@@ -4,14 +4,19 @@
 //! generous, because a name only makes a candidate: who may be read is decided by what is known of
 //! the stem, see `app::Finder`.
 
+use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 
 /// What stands between a name and what rotation has added to it.
 const SEPARATORS: &[u8] = b".-_~";
 
 /// Marks without a number.
 const WORDS: [&[u8]; 7] = [b"old", b"bak", b"backup", b"orig", b"prev", b"previous", b"rotated"];
+
+/// So many digits are a date or a time.
+const STAMP_DIGITS: usize = 6;
 
 /// The longest word in a mark with a number: `Nov`, `g17`, `UTC`.
 const LETTERS_MAX: usize = 3;
@@ -34,6 +39,49 @@ pub(super) fn stems(name: &OsStr, inside: bool) -> impl Iterator<Item = OsString
     let ends = appended.into_iter().map(|at| (at, usize::MAX));
     let insides = put_inside.into_iter().filter_map(move |at| Some((at, extension?)));
     ends.chain(insides).map(move |(at, from)| stem(at, from))
+}
+
+/// How old a generation is among those of its stem, by its name; the oldest is the least.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Age {
+    /// The numbers of a date, a time or a counter: they grow.
+    Stamped(Vec<u64>),
+    /// A number that grows with each rotation: the largest is the oldest.
+    Numbered(Reverse<u64>),
+    /// The file itself.
+    Current,
+}
+
+/// The age of the file at `path` among the generations of `stem`.
+#[must_use]
+pub fn age(path: &Path, stem: &Path) -> Age {
+    let name = |path: &Path| path.file_name().unwrap_or_default().as_bytes().to_vec();
+    let (full, stem) = (name(path), name(stem));
+    let name = uncompressed(OsStr::from_bytes(&full)).as_bytes();
+    let base = stem.iter().rposition(|byte| *byte == b'.').map_or(&stem[..], |at| &stem[..at]);
+    let mark = if name == stem {
+        return Age::Current;
+    } else if let Some(mark) = name.strip_prefix(&stem[..]).or_else(|| name.strip_prefix(base)) {
+        mark
+    } else {
+        // Beside the target of a link, which has another name.
+        marks(name).next().map_or(&[][..], |at| &name[at..])
+    };
+    let digits = mark.split(|byte| !byte.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let number = |digits: &[u8]| {
+        digits.iter().fold(0_u64, |number, digit| {
+            number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+        })
+    };
+    let is_counter = mark.iter().skip(1).any(u8::is_ascii_alphabetic)
+        || digits.clone().any(|digits| 1 < digits.len() && digits[0] == b'0');
+    if STAMP_DIGITS <= digits.clone().map(<[u8]>::len).sum()
+        || is_counter && digits.clone().count() != 0
+    {
+        return Age::Stamped(digits.map(number).collect());
+    }
+    // A word, as in `app.log.old`, is the only other one.
+    Age::Numbered(Reverse(digits.map(number).next().unwrap_or(1)))
 }
 
 /// A name without the ending of a compressed file.
@@ -92,5 +140,25 @@ mod tests {
             }
         }
         assert_eq!(stems(OsStr::new("app-17.log"), false).count(), 1);
+    }
+
+    #[test]
+    fn names_tell_which_generation_is_older() {
+        for names in [
+            "app.log.10.gz app.log.9 app.log.2.gz app.log.1 app.log",
+            "app.log-20261124.gz app.log-20261125 app.log-20261125-101010 app.log.1 app.log",
+            "app.log.2026-11-24T23:59:59Z app.log.2026-11-25T00:00:00Z app.log",
+            "app.log.g2 app.log.g10 app.log",
+            "app.log.002 app.log.010 app.log",
+            "app-2026-11-24.log app-2026-11-25.log app.log",
+            "app.log.old app.log",
+            "0.log.20261125-101009.gz 0.log.20261125-101010 app.log",
+        ] {
+            let names: Vec<&str> = names.split(' ').collect();
+            let mut sorted = names.clone();
+            sorted.reverse();
+            sorted.sort_by_key(|name| age(Path::new(name), Path::new("app.log")));
+            assert_eq!(sorted, names);
+        }
     }
 }

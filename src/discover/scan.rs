@@ -16,6 +16,10 @@ pub const WALK_AGE_MAX: Duration = Duration::from_secs(60);
 /// the same time: the coarsest file systems count in steps of two seconds.
 const CHANGE_TIME_STEP: Duration = Duration::from_secs(3);
 
+/// A walk in which a folder changed is made again, so often at most: it may have met a file under
+/// both names that a rotation gave it, or under none.
+const WALKS_MAX: usize = 3;
+
 /// What to look for.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -73,10 +77,15 @@ impl Scanner {
             return Changes::default();
         }
         self.walked = Some(now);
-        self.seen.begin();
-        for (rules, patterns) in &self.sources {
-            for pattern in patterns {
-                walk(pattern, rules, &mut self.seen);
+        for _ in 0..WALKS_MAX {
+            self.seen.begin();
+            for (rules, patterns) in &self.sources {
+                for pattern in patterns {
+                    walk(pattern, rules, &mut self.seen);
+                }
+            }
+            if self.seen.folders.iter().all(is_as_it_was) {
+                break;
             }
         }
         self.seen.finish()
@@ -101,13 +110,17 @@ impl Scanner {
 
     fn is_unchanged(&self, now: Now) -> bool {
         let Some(walked) = self.walked else { return false };
-        let is_folder_unchanged = |(path, before): (&PathBuf, &Option<Stamp>)| {
-            before.is_none_or(|stamp| is_settled(stamp, walked.wall)) && stamp(path) == *before
+        let is_folder_unchanged = |folder: (&PathBuf, &Option<Stamp>)| {
+            folder.1.is_none_or(|stamp| is_settled(stamp, walked.wall)) && is_as_it_was(folder)
         };
         now.mono.saturating_sub(walked.mono) < WALK_AGE_MAX
             && self.seen.folders.iter().all(is_folder_unchanged)
             && self.seen.links.iter().all(|(path, before)| stamp(path).map(|at| at.node) == *before)
     }
+}
+
+fn is_as_it_was((path, before): (&PathBuf, &Option<Stamp>)) -> bool {
+    stamp(path) == *before
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

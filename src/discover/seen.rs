@@ -144,6 +144,8 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn begin(&mut self) {
         self.turn += 1;
+        self.new_files.clear();
+        self.new_names.clear();
         self.blind.clear();
         self.folders.clear();
         self.links.clear();

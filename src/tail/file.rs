@@ -55,8 +55,8 @@ pub(super) struct Tracked<H> {
     pub(super) used_at: Duration,
     /// It is in the queue of files to read.
     pub(super) is_queued: bool,
-    /// Its place among the generations of its stem, the oldest first: when it began.
-    pub(super) rank: (UnixNanos, FileKey),
+    /// Its place among the generations of its stem, the oldest first.
+    pub(super) rank: (i64, FileKey),
     /// Hashes before some offsets, ever further apart, to know a copy of the file.
     pub(super) trail: Vec<(FileOffset, Fingerprint)>,
 }

@@ -13,10 +13,14 @@ use super::file::{State, Tracked};
 use super::identity;
 use super::news::{Loss, NewFile, News};
 use super::reader::Reader;
-use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now, UnixNanos};
+use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now};
 
 /// How long a copy of a truncated file is looked for before its unread bytes count as lost.
 const COPY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A file that appears on another file system is held for so long if it is a copy: when the original
+/// goes within this time, it was moved.
+const MOVED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A copy of a file that is followed. There is nothing in it that cannot be read from the file, as
 /// long as that is not truncated.
@@ -26,6 +30,8 @@ pub(super) struct Held<H> {
     handle: H,
     new: NewFile,
     stat: FileStat,
+    /// If its original has still a name then, it is a file of its own.
+    until: Option<Duration>,
 }
 
 /// What a truncated file held behind the place it was read to.
@@ -111,10 +117,59 @@ impl<H> Reader<H> {
         Ok(None)
     }
 
+    /// The followed file that a file may be which was moved here from another file system.
+    pub(super) fn moved_from<D: Files<File = H>>(
+        &self,
+        handle: &H,
+        stat: &FileStat,
+        files: &mut D,
+    ) -> std::io::Result<Option<FileKey>> {
+        let own = stat.identity.device;
+        if self.devices.keys().all(|device| *device == own)
+            || stat.size < identity::HEAD_BYTES as u64
+        {
+            return Ok(None);
+        }
+        let head = identity::head_of(files, handle)?;
+        let others = self.slots.iter().flatten();
+        for file in others.filter(|file| file.identity.device != own && file.head == head) {
+            if identity::is_copy(files, handle, stat, file)? {
+                return Ok(Some(file.key));
+            }
+        }
+        Ok(None)
+    }
+
     /// Keeps a copy for the case that its original is truncated or goes.
-    pub(super) fn hold(&mut self, of: FileKey, handle: H, new: NewFile, stat: FileStat) {
+    pub(super) fn hold(&mut self, of: FileKey, handle: H, new: NewFile, stat: FileStat, now: Now) {
+        let until = (!new.is_rotated()).then(|| now.mono + MOVED_WITHIN);
         self.held.retain(|held| held.of != of);
-        self.held.push(Held { of, handle, new, stat });
+        self.held.push(Held { of, handle, new, stat, until });
+    }
+
+    /// What was held for a copy and has become a file of its own is read.
+    pub(super) fn review_held<D: Files<File = H>>(&mut self, now: Now, files: &mut D) {
+        for mut held in std::mem::take(&mut self.held) {
+            let stat = files.stat(&held.handle).unwrap_or(held.stat);
+            let has_changed = (stat.size, stat.modified) != (held.stat.size, held.stat.modified);
+            held.stat = stat;
+            let original = self.slots.iter().flatten().find(|file| file.key == held.of);
+            let is_copy = |file: &Tracked<H>, files: &mut D| {
+                !has_changed || identity::is_copy(files, &held.handle, &stat, file).unwrap_or(true)
+            };
+            if original.is_some_and(|file| !is_copy(file, files)) {
+                self.insert(held.new, held.handle, &stat, Mark::default(), None, now);
+                continue;
+            }
+            if held.until.is_some_and(|until| until <= now.mono) {
+                if original.is_some_and(|file| file.is_named) {
+                    self.insert(held.new, held.handle, &stat, Mark::default(), None, now);
+                    continue;
+                }
+                held.until = None;
+            }
+            self.held.push(held);
+        }
     }
 
     /// The file begins anew at 0, under a new key; `unread` bytes of it are known to be gone, unless
@@ -129,11 +184,10 @@ impl<H> Reader<H> {
         let new = self.new_key();
         let file = self.slots[idx].as_mut()?;
         let old = std::mem::replace(&mut file.key, new);
-        let (read, rank) = (file.read, file.rank);
+        let read = file.read;
         (file.read, file.partial, file.head) = (Mark::default(), 0, Fingerprint::default());
         (file.grew_at, file.look_at) = (now.mono, now.mono + self.options.look_busy);
         file.trail.clear();
-        file.rank = (now.wall.max(UnixNanos(rank.0.0.saturating_add(1))), new);
         self.news.push(News::Truncated { old, new });
         let copied = self.held.iter().position(|held| held.of == old).map(|at| {
             let mut held = self.held.swap_remove(at);
@@ -149,7 +203,7 @@ impl<H> Reader<H> {
             self.missing.push(Missing { file: old, bytes: missing, until });
         }
         if let Some(held) = copied {
-            self.go_on_in(held, read, rank, now);
+            self.go_on_in(held, read, now);
         }
         self.let_next_go(idx);
         self.enqueue(idx);
@@ -157,12 +211,12 @@ impl<H> Reader<H> {
     }
 
     /// Reading goes on in a copy, at the place where the original was.
-    fn go_on_in(&mut self, held: Held<H>, read: Mark, rank: (UnixNanos, FileKey), now: Now) {
-        let Held { of, handle, new, stat } = held;
+    fn go_on_in(&mut self, held: Held<H>, read: Mark, now: Now) {
+        let Held { of, handle, new, stat, .. } = held;
         let offset = FileOffset(stat.size);
         let start = if read.offset <= offset { read } else { Mark { offset, ..Mark::default() } };
         let kin = Some(identity::Kin::Copy { of: Some(of) });
-        self.insert(new, handle, &stat, start, kin, Some(rank), now);
+        self.insert(new, handle, &stat, start, kin, now);
     }
 
     /// The original is followed no more: what a copy has beyond the place that it was read to is
@@ -170,7 +224,7 @@ impl<H> Reader<H> {
     pub(super) fn release_copy_of(&mut self, original: &Tracked<H>, now: Now) {
         let Some(at) = self.held.iter().position(|held| held.of == original.key) else { return };
         let held = self.held.swap_remove(at);
-        self.go_on_in(held, original.read, original.rank, now);
+        self.go_on_in(held, original.read, now);
     }
 
     /// A copy of the truncated file was found: what is not in it either is lost.

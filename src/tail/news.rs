@@ -21,6 +21,8 @@ pub struct NewFile {
     pub known: Vec<Resume>,
     /// Where to begin if it is none of them.
     pub begin: Begin,
+    /// Its place among the generations of its stem: those of a lower rank are read first.
+    pub rank: i64,
 }
 
 /// Where to begin in a file that is not known.
@@ -40,7 +42,7 @@ impl NewFile {
     pub fn new(path: impl Into<Arc<Path>>, source: SourceId) -> Self {
         let path = path.into();
         let stem = Arc::clone(&path);
-        Self { path, stem, source, known: Vec::new(), begin: Begin::Start }
+        Self { path, stem, source, known: Vec::new(), begin: Begin::Start, rank: 0 }
     }
 
     pub(super) fn is_rotated(&self) -> bool {

@@ -7,7 +7,7 @@ use super::file::{State, Tracked};
 use super::identity::{self, Kin};
 use super::news::{Begin, NewFile, News};
 use super::reader::{Reader, failed, retry_pause};
-use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now, UnixNanos};
+use crate::model::{FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now};
 
 impl<H> Reader<H> {
     /// Opens a file that discovery found, now or when it can be.
@@ -60,11 +60,13 @@ impl<H> Reader<H> {
             return Ok(());
         }
         let known = self.known_start(new, &handle, stat, files)?;
-        if known.is_none()
-            && new.is_rotated()
-            && let Some(original) = self.original_of(new, &handle, stat, files)?
-        {
-            self.hold(original, handle, new.clone(), *stat);
+        let original = match known {
+            Some(_) => None,
+            None if new.is_rotated() => self.original_of(new, &handle, stat, files)?,
+            None => self.moved_from(&handle, stat, files)?,
+        };
+        if let Some(original) = original {
+            self.hold(original, handle, new.clone(), *stat, now);
             return Ok(());
         }
         let (start, kin) = match known {
@@ -76,11 +78,7 @@ impl<H> Reader<H> {
         if let Some(Kin::Copy { of: Some(original) }) = kin {
             self.found_copy_of(original, start.offset.0, stat.size);
         }
-        let rank = match kin {
-            Some(Kin::Copy { .. }) => Some((stat.modified, FileKey(0))),
-            Some(Kin::Same { .. } | Kin::Moved) | None => None,
-        };
-        let idx = self.insert(new.clone(), handle, stat, start, kin, rank, now);
+        let idx = self.insert(new.clone(), handle, stat, start, kin, now);
         self.set_head(idx, head);
         if known.is_none() && new.begin == Begin::Never {
             self.close(idx, now);
@@ -108,9 +106,7 @@ impl<H> Reader<H> {
         Ok(None)
     }
 
-    /// Takes a file in, to be read from `start` on. `rank` is its place among the generations of
-    /// its stem, if that is not told by when it was made.
-    #[expect(clippy::too_many_arguments, reason = "all of it is what makes a followed file")]
+    /// Takes a file in, to be read from `start` on.
     pub(super) fn insert(
         &mut self,
         new: NewFile,
@@ -118,7 +114,6 @@ impl<H> Reader<H> {
         stat: &FileStat,
         start: Mark,
         kin: Option<Kin>,
-        rank: Option<(UnixNanos, FileKey)>,
         now: Now,
     ) -> usize {
         let key = self.new_key();
@@ -148,10 +143,11 @@ impl<H> Reader<H> {
             look_at: now.mono + self.options.look_busy,
             used_at: now.mono,
             is_queued: false,
-            rank: rank.unwrap_or_else(|| (identity.birth.unwrap_or(stat.modified), key)),
+            rank: (new.rank, key),
             trail: Vec::new(),
         });
         self.open += 1;
+        *self.devices.entry(identity.device).or_default() += 1;
         self.by_inode.insert((identity.device, identity.inode), idx);
         self.by_path.insert(Arc::clone(&new.path), idx);
         self.join_stem(&new.stem, idx, now);

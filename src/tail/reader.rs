@@ -54,6 +54,8 @@ pub struct Reader<H> {
     /// Places in `slots` without a file.
     pub(super) free: Vec<usize>,
     pub(super) by_inode: HashMap<(u64, u64), usize>,
+    /// How many files are followed on each device.
+    pub(super) devices: HashMap<u64, usize>,
     pub(super) by_path: HashMap<Arc<Path>, usize>,
     /// The generations of each file, in no order.
     pub(super) by_stem: HashMap<Arc<Path>, Vec<usize>>,
@@ -82,6 +84,7 @@ impl<H> Reader<H> {
             slots: Vec::new(),
             free: Vec::new(),
             by_inode: HashMap::new(),
+            devices: HashMap::new(),
             by_path: HashMap::new(),
             by_stem: HashMap::new(),
             ready: VecDeque::new(),
@@ -216,6 +219,7 @@ impl<H> Reader<H> {
                 self.look_at_one(idx, now, files);
             }
         }
+        self.review_held(now, files);
         self.give_up_missing(now);
         self.keep_budget(now, files);
         self.look_at = now.mono + self.options.look_busy;
@@ -303,7 +307,10 @@ impl<H> Reader<H> {
         self.news.push(News::Closed { file: file.key });
         self.open -= usize::from(file.handle.is_some());
         self.free.push(idx);
-        self.by_inode.remove(&(file.identity.device, file.identity.inode));
+        let device = file.identity.device;
+        self.by_inode.remove(&(device, file.identity.inode));
+        self.devices.entry(device).and_modify(|count| *count -= 1);
+        self.devices.retain(|_, count| *count != 0);
         if self.by_path.get(&file.path) == Some(&idx) {
             self.by_path.remove(&file.path);
         }

@@ -72,7 +72,9 @@ impl Bench {
     fn find_as(&mut self, name: &str, stem: &str, resume: Option<Resume>, begin: Begin) {
         let (path, stem) = (self.path(name).into(), self.path(stem).into());
         let known = resume.into_iter().collect();
-        let new = NewFile { path, stem, source: SourceId(0), known, begin };
+        // `a.2` is older than `a.1`.
+        let rank = name.rsplit('.').find_map(|part| part.parse::<i64>().ok()).map_or(0, |age| -age);
+        let new = NewFile { path, stem, source: SourceId(0), known, begin, rank };
         let now = self.now();
         self.reader.found(new, now, &mut Disk);
     }

@@ -21,6 +21,7 @@ mod storage;
 mod time;
 mod tls;
 mod tools;
+mod unseen;
 
 use std::io::Write as _;
 
