@@ -91,9 +91,6 @@ async fn push(
     body: Body,
 ) -> Response {
     let answer = shared.answers.next(tenant::noted(&headers).as_deref()).unwrap_or_default();
-    if answer.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(answer.delay_ms)).await;
-    }
     if answer.reset == Some(Reset::Body) {
         let read = read_half(body).await;
         shared.store.count("reset", read);
@@ -104,6 +101,9 @@ async fn push(
         Ok(bytes) => bytes,
         Err(error) => return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error).into_response(),
     };
+    if answer.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(answer.delay_ms)).await;
+    }
     let looked_at = match answer.reset {
         Some(reset) => reset != Reset::Before,
         None => answer.status.is_none() || answer.store || answer.refuse.is_some(),
