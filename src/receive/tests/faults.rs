@@ -78,7 +78,9 @@ async fn half_a_status_line_and_half_a_body() {
         let head = format!("POST {PUSH} HTTP/1.1\r\nhost: x\r\ncontent-length: {declared}\r\n\r\n");
         wire.write_all(&[head.as_bytes(), &vec![0; sent]].concat()).await.unwrap();
         let mut got = Vec::new();
-        let end = wire.read_to_end(&mut got).await.map_err(|error| error.kind());
+        let patience = std::time::Duration::from_secs(30);
+        let end = tokio::time::timeout(patience, wire.read_to_end(&mut got)).await.unwrap();
+        let end = end.map_err(|error| error.kind());
         assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
         String::from_utf8(got).unwrap()
     };
