@@ -1,10 +1,7 @@
 //! Whatever the bytes of the checkpoint, it loads or says what is lost.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use skald::checkpoint::{CheckpointError, Demoted, Loaded, SavedFile, State, load, save};
 use skald::model::{FileOffset, FileStat, Files, Fingerprint, Identity, Mark, Stamp, UnixNanos};
@@ -111,15 +108,19 @@ fn state(bytes: &mut Bytes<'_>) -> State {
 }
 
 fn file(bytes: &mut Bytes<'_>) -> SavedFile {
-    let path: Arc<Path> = Path::new(OsStr::from_bytes(bytes.piece())).into();
-    let is_rotated = bytes.below(2) == 1;
-    let stem = if is_rotated { Path::new(&*bytes.text()).into() } else { Arc::clone(&path) };
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = std::ffi::OsStr::from_bytes(bytes.piece());
     let fingerprint =
         |bytes: &mut Bytes<'_>| Fingerprint { len: bytes.byte().into(), hash: bytes.number() };
     let time = |bytes: &mut Bytes<'_>| UnixNanos(bytes.number().cast_signed());
+    let path: std::sync::Arc<Path> = Path::new(path).into();
+    let stem: std::sync::Arc<Path> =
+        if bytes.below(2) == 1 { Path::new("/log").into() } else { path.clone() };
     SavedFile {
         path,
         stem,
+        size: bytes.number(),
+        former: bytes.below(2) == 1,
         source: bytes.text().into(),
         identity: Identity {
             device: bytes.number(),
@@ -135,10 +136,8 @@ fn file(bytes: &mut Bytes<'_>) -> SavedFile {
             },
             tail: fingerprint(bytes),
         },
-        size: bytes.number(),
         seen: time(bytes),
         rotated: bytes.below(2) == 1,
-        former: bytes.below(2) == 1,
     }
 }
 
@@ -160,14 +159,6 @@ impl Files for Disk {
     }
 
     fn stat(&mut self, (): &()) -> io::Result<FileStat> {
-        unreachable!("a checkpoint is read whole")
-    }
-
-    fn look(&mut self, _: &Path) -> io::Result<FileStat> {
-        unreachable!("a checkpoint is read whole")
-    }
-
-    fn data_from(&mut self, (): &(), _: u64) -> u64 {
         unreachable!("a checkpoint is read whole")
     }
 
