@@ -230,8 +230,11 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::registry::Registry;
     use super::*;
-    use crate::model::UnixNanos;
+    use crate::ledger::Ticket;
+    use crate::model::{FileKey, FileOffset, Identity, Mark, UnixNanos};
+    use crate::tail::News;
 
     /// A folder with one log, by what scans find in it; minutes are the time.
     #[derive(Default)]
@@ -345,5 +348,30 @@ mod tests {
         behind.add(&file(1, Some(9), true), None);
         assert_eq!((behind.age.as_secs(), behind.kept), (9, Some(Kept::default())));
         assert!(Kept::default().is_urgent());
+    }
+    #[test]
+    fn the_oldest_unsettled_line_ages_whatever_was_settled_before_it() {
+        let (registry, file) = (Registry::new(vec!["t".into()], Vec::new()), FileKey(1));
+        let opened = News::Opened {
+            file,
+            source: SourceId(0),
+            path: path("log"),
+            stem: path("log"),
+            identity: Identity { device: 1, inode: 1, birth: None },
+            start: Mark::default(),
+            size: 100,
+            kin: None,
+            waits: false,
+        };
+        registry.note(&[opened], at(0));
+        let mark = |offset| Mark { offset: FileOffset(offset), ..Mark::default() };
+        registry.issue(file, mark(10), 1, at(0));
+        registry.issue(file, mark(20), 1, at(3));
+        let oldest = |minute| Some(registry.lag(at(minute)).oldest_unsettled?.as_secs() / 60);
+        assert_eq!(oldest(5), Some(5));
+        registry.settle(&[Ticket { file, seq: 0 }], at(5));
+        assert_eq!(oldest(6), Some(3), "since it was read, not since the one before was settled");
+        registry.settle(&[Ticket { file, seq: 1 }], at(7));
+        assert_eq!(oldest(8), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of every file: read to where, settled to where, and how to know it again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::behind::{Lag, Unread};
 use crate::checkpoint::SavedFile;
 use crate::ledger::{Ledger, Ticket};
-use crate::model::{FileKey, Fingerprint, Identity, Mark, Now, SourceId, UnixNanos};
+use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, Now, SourceId, UnixNanos};
 use crate::tail::{Kin, News, Resume};
 use crate::telemetry::FileState;
 
@@ -74,8 +74,8 @@ struct Tracked {
     /// It is a copy of this generation, and was begun where that was read to.
     continues: Option<FileKey>,
     ledger: Ledger,
-    /// When the first unsettled stretch was issued.
-    unsettled_since: Option<Duration>,
+    /// Where the unsettled stretches end, and when they were issued.
+    issued: VecDeque<(FileOffset, Duration)>,
 }
 
 impl Registry {
@@ -191,11 +191,8 @@ impl Registry {
         file.ledger.issue(end, tickets);
         file.size = file.size.max(end.offset.0);
         file.has_no_line = false;
-        if file.ledger.is_settled() {
-            file.unsettled_since = None;
-        } else {
-            file.unsettled_since.get_or_insert(now.mono);
-        }
+        file.issued.push_back((end.offset, now.mono));
+        file.forget_settled();
     }
 
     /// What is unread of `file` is no whole line.
@@ -210,7 +207,7 @@ impl Registry {
         for ticket in tickets {
             let Some(file) = inner.files.get_mut(&ticket.file) else { continue };
             if file.ledger.settle(ticket.seq).is_some() {
-                file.unsettled_since = (!file.ledger.is_settled()).then_some(now.mono);
+                file.forget_settled();
             }
             if (file.closed || file.replaced) && file.ledger.is_settled() {
                 inner.retire(ticket.file, now.wall, &self.sources);
@@ -262,7 +259,7 @@ impl Registry {
             lag.unread_bytes += file.unread();
             lag.deleted_bytes += if file.deleted { file.size } else { 0 };
         }
-        let since = inner.files.values().filter_map(|file| file.unsettled_since).min();
+        let since = inner.files.values().filter_map(|file| Some(file.issued.front()?.1)).min();
         lag.oldest_unsettled = since.map(|since| now.mono.saturating_sub(since));
         lag
     }
@@ -447,8 +444,13 @@ impl Tracked {
             replaced: false,
             continues: None,
             ledger: Ledger::new(start),
-            unsettled_since: None,
+            issued: VecDeque::new(),
         }
+    }
+
+    fn forget_settled(&mut self) {
+        let settled = self.ledger.watermark().offset;
+        while self.issued.pop_front_if(|(end, _)| *end <= settled).is_some() {}
     }
 
     fn unread(&self) -> u64 {
