@@ -70,7 +70,7 @@ macro_rules! replay {
 }
 
 replay! {
-    checkpoint checkpoint_damage config cutter encoder json labels logfmt query tail timestamp wrapper
+    accepted checkpoint checkpoint_damage config cutter encoder json labels logfmt query tail timestamp wrapper
 }
 
 fn replay(name: &str) {

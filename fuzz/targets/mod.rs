@@ -5,6 +5,7 @@ mod bytes;
 mod reading;
 mod times;
 
+mod accepted;
 mod checkpoint;
 mod config;
 mod cutter;
@@ -25,7 +26,8 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) const ALL: [Target; 12] = [
+pub(crate) const ALL: [Target; 13] = [
+    Target { name: "accepted", check: accepted::check },
     Target { name: "checkpoint", check: checkpoint::any_bytes },
     Target { name: "checkpoint_damage", check: checkpoint::damage },
     Target { name: "config", check: config::check },

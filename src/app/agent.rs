@@ -19,26 +19,28 @@ use super::lane::Ground;
 use super::wake::{Doorbell, Told};
 use crate::checkpoint::{self, Lock, State};
 use crate::config::Config;
-use crate::model::Reason;
+use crate::model::{Counts, Reason};
 use crate::push::HttpTransport;
 use crate::telemetry::Metrics;
 
-/// What is left when the agent ends.
+/// What became of all lines when the agent ends: `read` is the sum of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ended {
-    /// Lines that Loki has.
-    pub delivered: u64,
-    /// Lines dropped, for whatever reason.
-    pub dropped: u64,
-    /// Lines of files that were read and not settled: they are read again by the next run.
-    pub unsettled: u64,
+    /// What was read.
+    pub read: Counts,
+    /// What Loki has.
+    pub delivered: Counts,
+    /// What was dropped, for whatever reason.
+    pub dropped: Counts,
+    /// What of files was read and not settled: it is read again by the next run.
+    pub unsettled: Counts,
 }
 
 impl Ended {
     /// Whether all that was read was delivered.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.dropped == 0 && self.unsettled == 0
+        self.dropped.lines == 0 && self.unsettled.lines == 0
     }
 }
 
@@ -189,14 +191,21 @@ impl Agent {
 
 fn ended(common: &Common) -> Ended {
     let metrics = &common.metrics;
-    let dropped = Reason::ALL
-        .into_iter()
-        .map(|reason| metrics.lines_dropped.get_or_create(&reason.into()).get())
-        .sum();
-    let unsettled = metrics.lines_in_flight.get().max(0);
-    Ended {
-        delivered: metrics.lines_delivered.get(),
-        dropped,
-        unsettled: u64::try_from(unsettled).unwrap_or(0),
+    let mut ended = Ended::default();
+    for source in &*common.sources {
+        let counters = metrics.source(&source.name);
+        let (lines, bytes) = (counters.lines_read.get(), counters.bytes_read.get());
+        ended.read += Counts { lines, bytes };
     }
+    for reason in Reason::ALL {
+        let lines = metrics.lines_dropped.get_or_create(&reason.into()).get();
+        let bytes = metrics.bytes_dropped.get_or_create(&reason.into()).get();
+        ended.dropped += Counts { lines, bytes };
+    }
+    let (lines, bytes) = (metrics.lines_delivered.get(), metrics.bytes_delivered.get());
+    ended.delivered = Counts { lines, bytes };
+    let unsettled = |gauge: i64| u64::try_from(gauge).unwrap_or(0);
+    let (lines, bytes) = (metrics.lines_in_flight.get(), metrics.bytes_in_flight.get());
+    ended.unsettled = Counts { lines: unsettled(lines), bytes: unsettled(bytes) };
+    ended
 }

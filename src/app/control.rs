@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::{error, info};
 
+use super::behind::{Retention, Watch};
 use super::common::Common;
 use super::files::Disk;
 use super::finder::Finder;
@@ -43,6 +44,7 @@ pub(super) struct Discovery {
     hints: Hints,
     workers: Vec<Doorbell>,
     finder: Finder,
+    retention: Retention,
     is_first: bool,
     scan_at: Duration,
 }
@@ -59,11 +61,13 @@ impl Discovery {
         let hints = Hints::start(move || {
             let _ = bell.try_send(Call::Hints);
         });
-        Self { scanner, hints, workers, finder, is_first: true, scan_at: Duration::ZERO }
+        let (retention, scan_at) = (Retention::default(), Duration::ZERO);
+        Self { scanner, hints, workers, finder, retention, is_first: true, scan_at }
     }
 
     fn scan(&mut self, now: Now) {
         let changes = self.scanner.changes(now);
+        self.retention.learn(&changes, now);
         self.hints.watch(self.scanner.folders(), now);
         let pause = if self.hints.is_active() { SCAN_HINTED } else { SCAN_POLLED };
         self.scan_at = now.mono + pause;
@@ -111,6 +115,7 @@ pub(super) fn run(
     pulse: &Pulse,
 ) {
     let mut keeper = Keeper::new(state_dir.cloned());
+    let mut watch = Watch::new();
     let mut tick_at = Duration::ZERO;
     loop {
         let now = common.clock.now();
@@ -124,6 +129,7 @@ pub(super) fn run(
         if tick_at <= now.mono {
             keeper.save(common, now);
             say_lost(common, now);
+            watch.look(common, discovery.as_ref().map(|discovery| &discovery.retention), now);
             set_gauges(common, &keeper, now);
             tick_at = now.mono + TICK;
         }

@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod gzip;
 
+mod behind;
 mod board;
 mod file_log;
 mod finder;
@@ -34,6 +35,7 @@ mod build;
 mod tests;
 
 pub use self::agent::{Agent, Ended};
+pub use self::behind::{Lag, Unread};
 pub use self::board::Board;
 pub use self::build::Extras;
 pub use self::clock::Clock;
@@ -46,7 +48,7 @@ pub use self::gzip::Gzip;
 pub use self::lane::{Ground, Lane, settle};
 pub use self::pipeline::{From, Pipeline, Source, Stop, Stretch, base};
 pub use self::pulse::{Pulse, Pulses};
-pub use self::registry::{Lag, Registry};
+pub use self::registry::Registry;
 pub use self::stdin::{StdinDone, StdinWorker};
 pub use self::wake::{Doorbell, Told};
 pub use self::windows::Windows;

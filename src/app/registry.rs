@@ -1,15 +1,16 @@
 //! What is known of every file: read to where, settled to where, and how to know it again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::behind::{Lag, Unread};
 use crate::checkpoint::SavedFile;
 use crate::ledger::{Ledger, Ticket};
-use crate::model::{FileKey, Fingerprint, Identity, Mark, Now, SourceId, UnixNanos};
+use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, Now, SourceId, UnixNanos};
 use crate::tail::{Kin, News, Resume};
 use crate::telemetry::FileState;
 
@@ -64,25 +65,17 @@ struct Tracked {
     /// Only our descriptor keeps it on disk.
     deleted: bool,
     closed: bool,
+    /// What is unread was looked at: it is no whole line.
+    has_no_line: bool,
+    /// When it was found.
+    found_at: Duration,
     /// A newer generation of the same inode has taken its place.
     replaced: bool,
     /// It is a copy of this generation, and was begun where that was read to.
     continues: Option<FileKey>,
     ledger: Ledger,
-    /// When the first unsettled stretch was issued.
-    unsettled_since: Option<Duration>,
-}
-
-/// How far behind the agent is, all files together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(missing_docs, reason = "the fields say what they are")]
-pub struct Lag {
-    pub following: usize,
-    pub rotated: usize,
-    pub set_aside: usize,
-    pub unread_bytes: u64,
-    pub deleted_bytes: u64,
-    pub oldest_unsettled: Option<Duration>,
+    /// Where the unsettled stretches end, and when they were issued.
+    issued: VecDeque<(FileOffset, Duration)>,
 }
 
 impl Registry {
@@ -197,11 +190,14 @@ impl Registry {
         let Some(file) = inner.files.get_mut(&file) else { return };
         file.ledger.issue(end, tickets);
         file.size = file.size.max(end.offset.0);
-        if file.ledger.is_settled() {
-            file.unsettled_since = None;
-        } else {
-            file.unsettled_since.get_or_insert(now.mono);
-        }
+        file.has_no_line = false;
+        file.issued.push_back((end.offset, now.mono));
+        file.forget_settled();
+    }
+
+    /// What is unread of `file` is no whole line.
+    pub fn has_no_line(&self, file: FileKey) {
+        self.inner().update(file, |tracked| tracked.has_no_line = true);
     }
 
     /// A batch has its outcome.
@@ -211,7 +207,7 @@ impl Registry {
         for ticket in tickets {
             let Some(file) = inner.files.get_mut(&ticket.file) else { continue };
             if file.ledger.settle(ticket.seq).is_some() {
-                file.unsettled_since = (!file.ledger.is_settled()).then_some(now.mono);
+                file.forget_settled();
             }
             if (file.closed || file.replaced) && file.ledger.is_settled() {
                 inner.retire(ticket.file, now.wall, &self.sources);
@@ -260,12 +256,20 @@ impl Registry {
                 FileState::Rotated => lag.rotated += 1,
                 FileState::SetAside => lag.set_aside += 1,
             }
-            lag.unread_bytes += file.size.saturating_sub(file.ledger.read_to().offset.0);
+            lag.unread_bytes += file.unread();
             lag.deleted_bytes += if file.deleted { file.size } else { 0 };
         }
-        let since = inner.files.values().filter_map(|file| file.unsettled_since).min();
+        let since = inner.files.values().filter_map(|file| Some(file.issued.front()?.1)).min();
         lag.oldest_unsettled = since.map(|since| now.mono.saturating_sub(since));
         lag
+    }
+
+    /// The files that have unread bytes.
+    #[must_use]
+    pub fn unread(&self, now: Now) -> Vec<Unread> {
+        let inner = self.inner();
+        let current = inner.files.values().filter(|file| !file.closed && !file.replaced);
+        current.filter(|file| file.unread() != 0).map(|file| file.to_unread(now)).collect()
     }
 
     /// Every file as JSON, for `/files`.
@@ -288,6 +292,7 @@ impl Inner {
             News::Opened { file, source, path, stem, identity, start, size, kin, .. } => {
                 let (path, stem) = (Arc::clone(path), Arc::clone(stem));
                 let mut tracked = Tracked::new(*source, path, stem, *identity, *size, *start);
+                tracked.found_at = now.mono;
                 self.make_way_for(&tracked, *kin, *start);
                 if let Some(Kin::Copy { of }) = kin {
                     tracked.continues = *of;
@@ -304,7 +309,10 @@ impl Inner {
                 }
             }
             News::Head { file, head } => self.update(*file, |tracked| tracked.head = *head),
-            News::Size { file, size } => self.update(*file, |tracked| tracked.size = *size),
+            News::Size { file, size } => self.update(*file, |tracked| {
+                (tracked.size, tracked.has_no_line) = (*size, false);
+            }),
+            News::NoLine { file } => self.update(*file, |tracked| tracked.has_no_line = true),
             News::Renamed { file, path } => {
                 self.update(*file, |tracked| tracked.path = Arc::clone(path));
             }
@@ -320,8 +328,7 @@ impl Inner {
             News::SetAside { file } => {
                 self.update(*file, |tracked| tracked.state = FileState::SetAside);
             }
-            News::NoLine { .. }
-            | News::NotResumed { .. }
+            News::NotResumed { .. }
             | News::Lost { .. }
             | News::GivenUp { .. }
             | News::Skipped { .. }
@@ -432,10 +439,35 @@ impl Tracked {
             state: FileState::Following,
             deleted: false,
             closed: false,
+            has_no_line: false,
+            found_at: Duration::ZERO,
             replaced: false,
             continues: None,
             ledger: Ledger::new(start),
-            unsettled_since: None,
+            issued: VecDeque::new(),
+        }
+    }
+
+    fn forget_settled(&mut self) {
+        let settled = self.ledger.watermark().offset;
+        while self.issued.pop_front_if(|(end, _)| *end <= settled).is_some() {}
+    }
+
+    fn unread(&self) -> u64 {
+        self.size.saturating_sub(self.ledger.read_to().offset.0)
+    }
+
+    fn to_unread(&self, now: Now) -> Unread {
+        Unread {
+            source: self.source,
+            inode: (self.identity.device, self.identity.inode),
+            stem: Arc::clone(&self.stem),
+            bytes: self.unread(),
+            age: (!self.has_no_line).then(|| match self.ledger.read_to().stamp.last_raw {
+                Some(time) => now.wall.since(time),
+                None => now.mono.saturating_sub(self.found_at),
+            }),
+            is_deleted: self.deleted,
         }
     }
 
@@ -453,7 +485,7 @@ impl Tracked {
             "size": self.size,
             "read": read,
             "settled": settled,
-            "lag_bytes": self.size.saturating_sub(read),
+            "lag_bytes": self.unread(),
             "unsettled_bytes": read - settled,
         })
     }

@@ -166,7 +166,10 @@ impl<H> Worker<H> {
         match (stop, unread) {
             (Some(Stop::Ahead(time)), _) => windows.at(chunk.source, chunk.file, Some(time)),
             (_, true) => windows.at(chunk.source, chunk.file, time_of(mark)),
-            (_, false) => windows.done(chunk.source, chunk.file),
+            (_, false) => {
+                windows.done(chunk.source, chunk.file);
+                registry.has_no_line(chunk.file);
+            }
         }
         match stop {
             None => Done::Lines,

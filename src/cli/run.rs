@@ -138,12 +138,19 @@ fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
 }
 
 fn say(ended: Ended) {
-    let Ended { delivered, dropped, unsettled } = ended;
+    let Ended { read, delivered, dropped, unsettled } = ended;
+    let bytes = format!(
+        "read {}, delivered {}, dropped {}, unsettled {}",
+        read.bytes, delivered.bytes, dropped.bytes, unsettled.bytes
+    );
+    let (read, delivered) = (read.lines, delivered.lines);
+    let (dropped, unsettled) = (dropped.lines, unsettled.lines);
     if ended.is_complete() {
-        info!(delivered, "skald ends; all lines were delivered");
+        info!(read, delivered, bytes, "skald ends; all lines were delivered");
     } else if dropped == 0 {
-        warn!(delivered, unsettled, "skald ends; unsettled lines are read again by the next run");
+        let message = "skald ends; unsettled lines are read again by the next run";
+        warn!(read, delivered, unsettled, bytes, "{message}");
     } else {
-        error!(delivered, dropped, unsettled, "skald ends; lines were lost");
+        error!(read, delivered, dropped, unsettled, bytes, "skald ends; lines were lost");
     }
 }

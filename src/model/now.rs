@@ -19,6 +19,12 @@ impl UnixNanos {
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(duration)))
     }
+
+    /// The time from `earlier` to `self`; 0 when that is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
 }
 
 /// RFC 3339 in UTC with nanoseconds as needed, e.g. `2026-11-22T10:20:05.123Z`.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter as Count;
@@ -185,6 +186,9 @@ metrics! {
     files: Family<State, Gauge>, "Open or waiting files, by state";
     deleted_bytes: Gauge, "Bytes on disk of deleted files that are kept until they were read";
     lag_bytes: Gauge, "Bytes in files that were not read yet";
+    source_lag_bytes: Family<Source, Gauge>, "Bytes in files of the source that were not read yet";
+    source_lag_seconds: Family<Source, Seconds>, "Age of the last line that was read of the source's file that is furthest behind; 0 when all was read";
+    source_unread_kept_seconds: Family<Source, Seconds>, "Estimated time until unread bytes of the source are rotated away; absent while unknown or when all was read";
     oldest_unsettled_seconds: Seconds, "Time since the oldest unsettled line was read";
     rotations: Counter, "Files found renamed or replaced";
     truncations: Counter, "Files found shorter than before";
@@ -297,6 +301,23 @@ impl Metrics {
         self.files.get_or_create(&state.into()).set(files);
     }
 
+    /// Says how far behind the source called `name` is, and how long rotation keeps what it has
+    /// not read, if that is known.
+    pub fn set_behind(&self, name: &str, bytes: u64, age: Duration, kept: Option<Duration>) {
+        let label = Source { source: name.to_owned() };
+        self.source_lag_bytes.get_or_create(&label).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.source_lag_seconds.get_or_create(&label).set(age.as_secs_f64());
+        match kept {
+            Some(kept) => {
+                let seconds = self.source_unread_kept_seconds.get_or_create(&label);
+                seconds.set(kept.as_secs_f64());
+            }
+            None => {
+                self.source_unread_kept_seconds.remove(&label);
+            }
+        }
+    }
+
     /// All metrics as OpenMetrics text, see [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self) -> String {
@@ -345,6 +366,7 @@ mod tests {
         metrics.file_unreadable("permission");
         metrics.skipped("vanished", 1);
         metrics.skipped_lines("given_up", 1);
+        metrics.set_behind("a", 1, Duration::ZERO, Some(Duration::ZERO));
         let page = metrics.encode();
         let types: Vec<&str> = page.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
         let table: Vec<String> =

@@ -30,6 +30,9 @@ fn pages_tell_what_the_agent_does() {
     assert_eq!(metrics.get("lines_read_total{source=\"t\"}"), 30);
     assert_ne!(metrics.get("pushes_total{status=\"204\"}"), 0);
     assert_eq!(metrics.sum("lines_in_flight"), 0);
+    // The rest is no line yet.
+    eventually("a look", || bed.metrics().get("source_lag_bytes{source=\"t\"}") == 9);
+    assert_eq!(bed.metrics().get("source_lag_seconds{source=\"t\"}"), 0);
     eventually("a walk", || bed.page("/ready").is_some_and(|page| page == (200, "ready\n".into())));
     assert_eq!(bed.page("/healthy").unwrap(), (200, "healthy\n".to_owned()));
     assert_eq!(bed.page("/nowhere").unwrap().0, 404);
@@ -74,5 +77,31 @@ fn a_loki_that_refuses_makes_the_agent_unready() {
     // It is said once, not at each try and not by each part of the agent.
     assert_eq!(err.matches("who are you").count(), 1, "{err}");
     assert_eq!(err.matches(" again\n").count(), 1, "{err}");
+    assert_eq!(sent.found(bed.loki.store()), EXACT);
+}
+
+#[test]
+fn a_source_says_how_far_behind_it_is() {
+    let (mut bed, mut sent) = (Bed::new(), Sent::default());
+    bed.top = "memory: {in_flight: 4MiB}".to_owned();
+    bed.loki.answers().add([always(Answer { status: Some(503), ..Answer::default() })]);
+    bed.append("a.log", sent.lines("a", 150_000));
+    let skald = bed.run();
+    let figure = |name: &str| bed.metrics().get(&format!("source_{name}{{source=\"t\"}}"));
+    eventually("that it stops to read", || 1 < figure("lag_seconds"));
+    let metrics = bed.metrics();
+    assert_eq!(metrics.get("source_lag_bytes{source=\"t\"}"), metrics.get("lag_bytes"));
+    assert_ne!(metrics.get("lag_bytes"), 0);
+    let kept = || bed.page("/metrics").is_some_and(|page| page.1.contains("unread_kept_seconds{"));
+    assert!(!kept(), "nobody knows yet");
+    // Rotation could not be further ahead.
+    fs_err::remove_file(bed.log("a.log")).unwrap();
+    eventually("a warning", || kept() && skald.err().contains("only held open"));
+    assert_eq!(figure("unread_kept_seconds"), 0);
+    bed.loki.answers().clear();
+    bed.wait_for(&sent);
+    eventually("the end", || figure("lag_bytes") == 0 && figure("lag_seconds") == 0 && !kept());
+    let err = skald.stop_well();
+    assert_eq!(err.matches("only held open").count(), 1, "{err}");
     assert_eq!(sent.found(bed.loki.store()), EXACT);
 }

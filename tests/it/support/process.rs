@@ -130,6 +130,7 @@ impl Skald {
         self.reader.take().map(JoinHandle::join);
         let err = self.err();
         assert!(!err.contains("panicked") && !err.contains("BUG"), "{err}");
+        adds_up(&err);
         Ended { code: status.code(), signal: status.signal(), err }
     }
 
@@ -145,6 +146,21 @@ impl Skald {
     /// How many threads it has; 0 where that cannot be told.
     pub(crate) fn threads(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/task", self.pid())).map_or(0, Iterator::count)
+    }
+}
+
+/// The last line of a log says what became of all that was read, in lines and in bytes.
+#[track_caller]
+fn adds_up(log: &str) {
+    let last = log.lines().rfind(|line| line.contains(" skald ends; "));
+    let Some((lines, bytes)) = last.and_then(|line| line.split_once(" bytes=")) else { return };
+    for (text, between) in [(lines, '='), (bytes, ' ')] {
+        let figure = |name: &str| {
+            let (_, rest) = text.rsplit_once(&format!("{name}{between}"))?;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
+        };
+        let out = ["delivered", "dropped", "unsettled"].map(|name| figure(name).unwrap_or(0));
+        assert_eq!(figure("read"), Some(out.iter().sum()), "{text}");
     }
 }
 
