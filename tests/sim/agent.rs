@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skald::app::{
-    Board, Clock, Done, FileLog, Ground, Pipeline, Registry, Shared, Source, Windows, Worker,
-    settle,
+    Board, Clock, FileLog, Ground, Pipeline, Registry, Shared, Source, Windows, Worker,
 };
-use skald::batch::{self, Sealed};
+use skald::batch;
 use skald::checkpoint::{SavedFile, State};
-use skald::model::{Now, Pool, Reason, SourceId, UnixNanos};
-use skald::parse;
-use skald::push::{Sender, Step};
+use skald::model::{Flag, Now, Pool, SourceId, UnixNanos};
+use skald::push::Sender;
 use skald::tail::{self, NewFile};
 use skald::telemetry::Metrics;
 
-use crate::checks::{Check, Fate, Meaning, Result, Truth, ensure};
-use crate::disk::{Disk, Handle};
-use crate::faults::{Knobs, Loki, Reply, time_of};
+use crate::disk::{Disk, Inode};
+use crate::knobs::Knobs;
+use crate::lane::Lane;
 use crate::settings::{push_options, sources};
 
 /// Breaks the agent on purpose, to see that the checks notice.
@@ -31,49 +29,45 @@ pub(crate) enum Mutation {
     SettleWhenRead,
     /// The checkpoint's content is not synced.
     SkipFsync,
+    /// The checkpoint's folder is not synced.
+    SkipFolderSync,
     /// Memory is given back when a batch is sealed.
     ReleaseEarly,
-}
-
-/// Sealed batches between a worker and its lane, as in `app::agent`.
-const LANE_MAX: usize = 1;
-
-/// A wait that a ring would cut short, as in `app::readers`.
-const WAIT_MAX: Duration = Duration::from_millis(100);
-
-/// A worker and its way to Loki.
-#[derive(Debug)]
-struct Lane {
-    worker: Worker<Handle>,
-    hungry: bool,
-    /// When the worker takes its next turn.
-    turn_at: Duration,
-    queue: VecDeque<Sealed>,
-    sender: Sender,
-    /// When the sender is asked for its next step.
-    step_at: Duration,
-    /// A push that is under way.
-    flight: Option<Reply>,
-    /// Bytes of the bodies that left the worker and are not settled, the oldest first.
-    bodies: VecDeque<u64>,
+    /// A batch overtakes the one before it.
+    Overtake,
+    /// What was delivered is sent once more.
+    SendTwice,
+    /// A batch that fails ten times in a row counts as done.
+    GiveUp,
+    /// Loki is asked again at once.
+    Hammer,
+    /// After a failure it goes on slowly.
+    Crawl,
+    /// The files of a source are spread over the workers.
+    SpreadFiles,
+    /// A deleted file is not read on.
+    DropDeleted,
+    /// An opened file is not read on from where it was, but from its beginning.
+    Forget,
 }
 
 /// A running agent. All times in it are since its start.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    registry: Arc<Registry>,
-    metrics: Metrics,
-    pool: Pool,
-    sources: Arc<[Source]>,
-    ground: Ground,
-    lanes: Vec<Lane>,
-    mutation: Mutation,
-    rng: fastrand::Rng,
+    pub(crate) registry: Arc<Registry>,
+    windows: Arc<Windows>,
+    pub(crate) metrics: Metrics,
+    pub(crate) pool: Pool,
+    pub(crate) sources: Arc<[Source]>,
+    pub(crate) ground: Ground,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) mutation: Mutation,
+    pub(crate) rng: fastrand::Rng,
     /// What the last scan has found: path and worker by inode.
     found: HashMap<u64, (PathBuf, usize)>,
-    by_path: HashMap<PathBuf, usize>,
-    next: usize,
-    stopping: bool,
+    /// `Knobs::wait_max`.
+    pub(crate) wait_max: Duration,
+    pub(crate) stopping: bool,
 }
 
 impl Agent {
@@ -124,12 +118,14 @@ impl Agent {
                 sender: Sender::new(&push_options(knobs), rng.u64(..)),
                 step_at: Duration::MAX,
                 flight: None,
+                failed: 0,
                 bodies: VecDeque::new(),
             }
         };
         let lanes = (0..knobs.workers as u64).map(lane).collect();
         Self {
             registry,
+            windows,
             metrics,
             pool,
             sources,
@@ -138,178 +134,9 @@ impl Agent {
             mutation,
             rng,
             found: HashMap::new(),
-            by_path: HashMap::new(),
-            next: 0,
+            wait_max: knobs.wait_max,
             stopping: false,
         }
-    }
-
-    /// When the next worker or sender is to be called.
-    pub(crate) fn next_at(&self) -> Duration {
-        let turns = self.lanes.iter().map(|lane| lane.turn_at);
-        let steps = self.lanes.iter().map(|lane| lane.step_at);
-        steps.chain(turns.filter(|_| !self.stopping)).min().unwrap_or(Duration::MAX)
-    }
-
-    /// The latest time that a sender waits for by itself.
-    pub(crate) fn waits_until(&self) -> Duration {
-        let steps = self.lanes.iter().map(|lane| lane.step_at);
-        steps.filter(|at| *at != Duration::MAX).max().unwrap_or_default()
-    }
-
-    /// Calls one worker or sender that is due.
-    pub(crate) fn step(
-        &mut self,
-        now: Now,
-        disk: &mut Disk,
-        loki: &mut Loki,
-        truth: &mut Truth,
-    ) -> Result {
-        let first = self.rng.usize(0..self.lanes.len());
-        for offset in 0..self.lanes.len() {
-            let idx = (first + offset) % self.lanes.len();
-            if self.lanes[idx].turn_at <= now.mono && !self.stopping {
-                self.turn(idx, now, disk);
-                return self.sums();
-            }
-            if self.lanes[idx].step_at <= now.mono {
-                self.bring(idx, now, loki, truth)?;
-                return self.sums();
-            }
-        }
-        Ok(())
-    }
-
-    /// A turn of a worker, as `app::readers` takes it.
-    fn turn(&mut self, idx: usize, now: Now, disk: &mut Disk) {
-        let lane = &mut self.lanes[idx];
-        let done = lane.worker.turn(now, disk);
-        lane.hungry = done == Done::NoPermit;
-        let took = Duration::from_micros(self.rng.u64(1..500));
-        let pause = match done {
-            Done::Lines => Duration::ZERO,
-            Done::Held if lane.worker.all_held() => Duration::from_millis(20),
-            Done::Held => Duration::ZERO,
-            Done::NoPermit | Done::Busy => WAIT_MAX,
-            Done::Idle(_) if lane.worker.pipeline.has_sealed() => WAIT_MAX,
-            Done::Idle(until) => {
-                let due = lane.worker.pipeline.due_at().map_or(until, |due| due.min(until));
-                due.saturating_sub(now.mono).min(Duration::from_secs(10))
-            }
-        };
-        lane.turn_at = now.mono + took + pause;
-        self.hand_over(idx, now);
-    }
-
-    /// Gives the lane what it takes.
-    fn hand_over(&mut self, idx: usize, now: Now) {
-        let lane = &mut self.lanes[idx];
-        while lane.queue.len() < LANE_MAX
-            && let Some(mut sealed) = lane.worker.pipeline.take_sealed()
-        {
-            match self.mutation {
-                Mutation::SettleWhenRead => {
-                    self.registry.settle(&std::mem::take(&mut sealed.receipt.tickets), now);
-                }
-                Mutation::ReleaseEarly => sealed.receipt.permit.shrink_to(0),
-                Mutation::None | Mutation::SkipFsync => {}
-            }
-            lane.bodies.push_back(sealed.body.len() as u64);
-            lane.queue.push_back(sealed);
-            if lane.sender.is_idle() {
-                lane.step_at = lane.step_at.min(now.mono);
-            }
-        }
-    }
-
-    /// A step of a lane, as `app::lane` takes it.
-    fn bring(&mut self, idx: usize, now: Now, loki: &mut Loki, truth: &mut Truth) -> Result {
-        let lane = &mut self.lanes[idx];
-        if let Some(reply) = lane.flight.take() {
-            if !reply.at_once {
-                store(&reply, loki, truth)?;
-            }
-            if reply.is_accepted() {
-                for (_, entry) in &reply.stored {
-                    truth.answered(truth.find(&entry.line)?);
-                }
-            }
-            lane.sender.answered(&reply.answer, now);
-        }
-        match lane.sender.step(now) {
-            Step::Idle => {
-                lane.step_at = Duration::MAX;
-                let Some(sealed) = lane.queue.pop_front() else { return Ok(()) };
-                lane.turn_at = lane.turn_at.min(now.mono);
-                lane.sender.offer(sealed);
-                lane.step_at = now.mono;
-                self.hand_over(idx, now);
-            }
-            Step::Post(body) => {
-                let reply = loki.push(&body);
-                if reply.at_once {
-                    store(&reply, loki, truth)?;
-                }
-                lane.step_at = now.mono + reply.delay;
-                lane.flight = Some(reply);
-            }
-            Step::Wait { until } => lane.step_at = until,
-            Step::Bury(letters) => {
-                let fails = !loki.healed && self.rng.u8(0..4) == 0;
-                if !fails {
-                    for letter in letters {
-                        let number = truth.find(&letter.line)?;
-                        ensure(
-                            Check::Lost,
-                            truth.lines[number].fate == Fate::Poison
-                                || letter.text.contains("behind"),
-                            || format!("{letter:?} was buried"),
-                        )?;
-                        truth.answered(number);
-                    }
-                }
-                let result = if fails { Err("no space".to_owned()) } else { Ok(()) };
-                lane.sender.buried(result, now);
-                lane.step_at = now.mono;
-            }
-            Step::Done(settled) => {
-                let dropped: u64 = settled.dropped.iter().map(|dropped| dropped.entries).sum();
-                let lines = settled.receipt.counts.lines;
-                ensure(Check::Sums, settled.delivered + dropped == lines, || {
-                    format!("{} + {dropped} of {lines}", settled.delivered)
-                })?;
-                settle(settled, &self.ground, now);
-                lane.bodies.pop_front();
-                lane.step_at = now.mono;
-                for lane in self.lanes.iter_mut().filter(|lane| lane.hungry) {
-                    lane.turn_at = lane.turn_at.min(now.mono);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What must hold after every step.
-    fn sums(&self) -> Result {
-        let held: u64 = self.lanes.iter().flat_map(|lane| &lane.bodies).sum();
-        let (used, peak, limit) = (self.pool.used(), self.pool.peak(), self.pool.limit());
-        ensure(Check::Memory, held <= used && peak <= limit, || {
-            format!("batches hold {held}, permits {used}; at most {peak} of {limit}")
-        })?;
-        let read: u64 = self
-            .sources
-            .iter()
-            .map(|source| self.metrics.source(&source.name).lines_read.get())
-            .sum();
-        let dropped =
-            |reason: Reason| self.metrics.lines_dropped.get_or_create(&reason.into()).get();
-        let dropped: u64 = Reason::ALL.into_iter().map(dropped).sum();
-        let delivered = self.metrics.lines_delivered.get();
-        let in_flight = self.metrics.lines_in_flight.get();
-        let sum = i64::try_from(delivered + dropped).expect("it fits") + in_flight;
-        ensure(Check::Sums, 0 <= in_flight && i64::try_from(read).expect("it fits") == sum, || {
-            format!("read {read}, delivered {delivered}, dropped {dropped}, in flight {in_flight}")
-        })
     }
 
     /// Looks for files as `discover` does, and tells the workers as `app::control` does.
@@ -334,28 +161,32 @@ impl Agent {
                 Some((known, _)) if *known == path => {}
                 Some((known, worker)) => {
                     known.clone_from(&path);
-                    self.by_path.insert(path.clone(), *worker);
-                    let resume = self.registry.resume((1, number), &path);
-                    let new = NewFile { path, source: source_id(source), resume, from_end: false };
-                    self.lanes[*worker].worker.renamed((1, number), new, now, disk);
+                    let worker = *worker;
+                    let new = self.new_file(path, number, source);
+                    self.lanes[worker].worker.renamed((1, number), new, now, disk);
                 }
                 None => appeared.push((path, number, source)),
             }
         }
+        for (_, _, source) in &appeared {
+            self.windows.expect(source_id(*source));
+        }
         for (path, number, source) in appeared {
-            let next = (self.next + 1) % self.lanes.len();
-            let worker = *self.by_path.entry(path.clone()).or_insert_with(|| {
-                self.next = next;
-                next
-            });
+            let spread = if self.mutation == Mutation::SpreadFiles { self.found.len() } else { 0 };
+            let worker = (source + spread) % self.lanes.len();
             self.found.insert(number, (path.clone(), worker));
-            let resume = self.registry.resume((1, number), &path);
-            let new = NewFile { path, source: source_id(source), resume, from_end: false };
+            let new = self.new_file(path, number, source);
             self.lanes[worker].worker.found(new, now, disk);
         }
         for lane in &mut self.lanes {
             lane.turn_at = lane.turn_at.min(now.mono);
         }
+    }
+
+    fn new_file(&self, path: PathBuf, inode: u64, source: usize) -> NewFile {
+        let resume = self.registry.resume((1, inode), &path);
+        let resume = resume.filter(|_| self.mutation != Mutation::Forget);
+        NewFile { path, source: source_id(source), resume, from_end: false }
     }
 
     /// What the checkpoint has to say, if something changed.
@@ -369,12 +200,20 @@ impl Agent {
         self.registry.set_dirty();
     }
 
-    /// How far the open file with this inode number was read.
-    pub(crate) fn read_to(&self, inode: u64) -> u64 {
+    /// How far the newest generation of a file was read.
+    pub(crate) fn read_to(&self, inode: &Inode) -> u64 {
         let files = self.registry.to_json();
-        let is_it = |file: &&serde_json::Value| file["inode"] == inode && file["closed"] == false;
+        let birth = inode.born.to_string();
+        let is_it = |file: &&serde_json::Value| {
+            file["inode"] == inode.number && file["birth"] == birth && file["closed"] == false
+        };
         let file = files.as_array().and_then(|files| files.iter().find(is_it));
         file.and_then(|file| file["read"].as_u64()).unwrap_or(0)
+    }
+
+    /// How many lines were moved into Loki's window.
+    pub(crate) fn moved(&self) -> u64 {
+        self.metrics.lines_flagged.get_or_create(&Flag::MovedIntoWindow.into()).get()
     }
 
     /// Reads no more, and delivers what it has.
@@ -418,28 +257,4 @@ impl Agent {
 
 fn source_id(source: usize) -> SourceId {
     SourceId(u16::try_from(source).expect("it fits"))
-}
-
-/// Loki stores what it has taken of a push.
-pub(crate) fn store(reply: &Reply, loki: &mut Loki, truth: &mut Truth) -> Result {
-    for (labels, entry) in &reply.stored {
-        let number = truth.find(&entry.line)?;
-        loki.keep(labels, time_of(entry));
-        truth.stored(number, meaning(labels, entry), !reply.is_accepted())?;
-    }
-    Ok(())
-}
-
-/// What an entry says, wherever it was moved to.
-fn meaning(labels: &str, entry: &skald::wire::push::Entry) -> Meaning {
-    let (mut time, mut metadata) = (time_of(entry), Vec::new());
-    for pair in &entry.structured_metadata {
-        if pair.name == parse::ORIGINAL_TIMESTAMP {
-            let own: jiff::Timestamp = pair.value.parse().expect("RFC 3339");
-            time = UnixNanos(i64::try_from(own.as_nanosecond()).expect("it fits"));
-        } else {
-            metadata.push((pair.name.clone(), pair.value.clone()));
-        }
-    }
-    Meaning { labels: labels.to_owned(), metadata, time }
 }

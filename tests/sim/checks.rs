@@ -6,6 +6,8 @@ use skald::checkpoint::SavedFile;
 use skald::model::{Fingerprint, UnixNanos};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::knobs::PROMISED;
+
 /// Which promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Check {
@@ -19,6 +21,10 @@ pub(crate) enum Check {
     Changed,
     /// First deliveries of a file's lines in one stream are not in the order of the file.
     Order,
+    /// A line was refused for being behind another that the agent sent first.
+    Behind,
+    /// Loki was asked more often than it should be.
+    Kind,
     /// The checkpoint says settled of what Loki has not answered for.
     Ahead,
     /// What was saved did not survive.
@@ -93,7 +99,8 @@ impl Line {
 /// The content of one inode between two truncations.
 #[derive(Debug, Default)]
 pub(crate) struct Generation {
-    pub(crate) inode: u64,
+    /// Number and birth of the files that hold it, or have: the first, and its copies.
+    pub(crate) files: Vec<(u64, UnixNanos)>,
     /// All bytes so far.
     pub(crate) content: Vec<u8>,
     pub(crate) lines: Vec<usize>,
@@ -129,8 +136,8 @@ pub(crate) struct Truth {
 
 impl Generation {
     /// Nothing yet, in this inode.
-    pub(crate) fn of(inode: u64) -> Self {
-        Self { inode, ..Self::default() }
+    pub(crate) fn of(inode: u64, born: UnixNanos) -> Self {
+        Self { files: vec![(inode, born)], ..Self::default() }
     }
 }
 
@@ -154,7 +161,9 @@ impl Truth {
             excused: self.generations[generation].destroyed,
         });
         self.generations[generation].lines.push(number);
-        assert!(self.by_text.insert(stored, number).is_none(), "lines are distinct");
+        // Lines that Loki never gets may be equal.
+        let before = self.by_text.insert(stored, number);
+        assert!(answered || before.is_none(), "lines are distinct");
     }
 
     /// The line that Loki would store like this.
@@ -190,6 +199,16 @@ impl Truth {
         })
     }
 
+    /// Whether all lines of a generation, but for one that is being written, have an answer.
+    pub(crate) fn is_answered(&self, generation: usize) -> bool {
+        self.generations[generation].lines.iter().all(|line| self.lines[*line].answered)
+    }
+
+    /// How many lines need not come.
+    pub(crate) fn excused(&self) -> usize {
+        self.lines.iter().filter(|line| line.excused).count()
+    }
+
     /// The agent knows that it is done with a line.
     pub(crate) fn answered(&mut self, number: usize) {
         self.lines[number].answered = true;
@@ -209,8 +228,12 @@ impl Truth {
 
     /// The newest generation that a saved file can be.
     fn generation_of(&self, saved: &SavedFile) -> Option<usize> {
+        let file = (saved.identity.inode, saved.identity.birth.unwrap_or_default());
+        let (end, tail) = (saved.mark.offset.0, saved.mark.tail);
         let is_it = |generation: &Generation| {
-            generation.inode == saved.identity.inode && begins_with(generation, saved.head)
+            generation.files.contains(&file)
+                && has(generation, 0, saved.head)
+                && end.checked_sub(u64::from(tail.len)).is_some_and(|at| has(generation, at, tail))
         };
         self.generations.iter().rposition(is_it)
     }
@@ -222,11 +245,10 @@ impl Truth {
             if offset == 0 {
                 continue;
             }
-            let generation = self.generation_of(saved);
-            let generation = generation.ok_or_else(|| Broken {
-                check: Check::Ahead,
-                text: format!("{saved:?} is no file"),
-            })?;
+            let Some(generation) = self.generation_of(saved) else {
+                ensure(Check::Ahead, !PROMISED.confirmed, || format!("{saved:?} is no file"))?;
+                continue;
+            };
             let settled = self.answered_to(generation);
             ensure(Check::Ahead, offset <= settled, || {
                 let generation = &self.generations[generation];
@@ -258,7 +280,7 @@ impl Truth {
         self.generations[generation].destroyed = true;
         for line in &self.generations[generation].lines {
             let line = &mut self.lines[*line];
-            line.excused |= from < line.end;
+            line.excused |= from < line.end && !line.answered;
         }
     }
 
@@ -277,19 +299,20 @@ impl Truth {
         Err(Broken {
             check,
             text: format!(
-                "{count} of {} lines; the first is {number}: {line:?} of {} bytes in inode {}, \
+                "{count} of {} lines; the first is {number}: {line:?} of {} bytes in {:?}, \
                  destroyed {}",
                 self.lines.len(),
                 generation.content.len(),
-                generation.inode,
+                generation.files,
                 generation.destroyed
             ),
         })
     }
 }
 
-fn begins_with(generation: &Generation, head: Fingerprint) -> bool {
-    let len = usize::from(head.len);
-    let bytes = generation.content.get(..len);
-    bytes.is_some_and(|bytes| len == 0 || xxh3_64(bytes) == head.hash)
+/// Whether a generation has the bytes that `print` is of, at `from`.
+fn has(generation: &Generation, from: u64, print: Fingerprint) -> bool {
+    let from = usize::try_from(from).expect("it fits");
+    let bytes = generation.content.get(from..from + usize::from(print.len));
+    bytes.is_some_and(|bytes| bytes.is_empty() || xxh3_64(bytes) == print.hash)
 }
