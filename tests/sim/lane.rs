@@ -102,12 +102,11 @@ impl Agent {
         while lane.queue.len() < most
             && let Some(mut sealed) = lane.worker.pipeline.take_sealed()
         {
-            match self.mutation {
-                Mutation::SettleWhenRead => {
-                    self.registry.settle(&std::mem::take(&mut sealed.receipt.tickets), now);
-                }
-                Mutation::ReleaseEarly => sealed.receipt.permit.shrink_to(0),
-                _ => {}
+            if self.mutation == Mutation::SettleWhenRead {
+                self.registry.settle(&std::mem::take(&mut sealed.receipt.tickets), now);
+            }
+            if self.mutation == Mutation::ReleaseEarly {
+                sealed.receipt.permit.shrink_to(0);
             }
             lane.bodies.push_back(sealed.body.len() as u64);
             if self.mutation == Mutation::Overtake {
@@ -145,7 +144,7 @@ impl Agent {
                     store(&reply, loki, truth)?;
                 }
                 let crawls = self.mutation == Mutation::Crawl && 0 < loki.tries_in_vain();
-                lane.step_at = now.mono + reply.delay * if crawls { 2 } else { 1 };
+                lane.step_at = now.mono + reply.delay * if crawls { 4 } else { 1 };
                 lane.flight = Some(reply);
             }
             Step::Wait { .. } if self.mutation == Mutation::Hammer => {

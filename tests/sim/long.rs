@@ -22,8 +22,8 @@ fn fifty_files() -> Knobs {
         one_in_rotate: 40,
         globs_find_rotated: !PROMISED.siblings,
         kept: 1000,
-        duration: OUTAGE,
-        in_flight: 1 << 18,
+        duration: OUTAGE + Duration::from_secs(1),
+        in_flight: 1 << 17,
         scan: Duration::from_secs(10),
         ..Knobs::calm()
     }
