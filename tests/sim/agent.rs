@@ -1,24 +1,27 @@
 //! One process: the steps that `skald run` calls, without its threads.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use skald::app::{
-    Board, Clock, FileLog, Ground, Pipeline, Registry, Shared, Source, Windows, Worker,
+    Board, Clock, FileLog, Finder, Ground, Pipeline, Registry, Shared, Source, Told, Windows,
+    Worker,
 };
 use skald::batch;
 use skald::checkpoint::{SavedFile, State};
+use skald::discover::{Changes, Found, Node, Renamed};
 use skald::model::{Flag, Now, Pool, SourceId, UnixNanos};
 use skald::push::Sender;
-use skald::tail::{self, NewFile};
+use skald::tail;
 use skald::telemetry::Metrics;
 
 use crate::disk::{Disk, Inode};
 use crate::knobs::Knobs;
 use crate::lane::Lane;
 use crate::settings::{push_options, sources};
+use crate::writer::is_in_globs;
 
 /// Breaks the agent on purpose, to see that the checks notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(crate) enum Mutation {
     Crawl,
     /// The files of a source are spread over the workers.
     SpreadFiles,
+    /// Files that have left the globs are not looked for.
+    Blind,
     /// A deleted file is not read on.
     DropDeleted,
     /// An opened file is not read on from where it was, but from its beginning.
@@ -55,7 +60,6 @@ pub(crate) enum Mutation {
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) registry: Arc<Registry>,
-    windows: Arc<Windows>,
     pub(crate) metrics: Metrics,
     pub(crate) pool: Pool,
     pub(crate) sources: Arc<[Source]>,
@@ -63,8 +67,9 @@ pub(crate) struct Agent {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) mutation: Mutation,
     pub(crate) rng: fastrand::Rng,
-    /// What the last scan has found: path and worker by inode.
-    found: HashMap<u64, (PathBuf, usize)>,
+    /// What the last scan has found, by inode.
+    found: HashMap<u64, Arc<Path>>,
+    finder: Finder,
     /// `Knobs::wait_max`.
     pub(crate) wait_max: Duration,
     pub(crate) stopping: bool,
@@ -99,6 +104,11 @@ impl Agent {
                 look_busy: Duration::from_secs(1),
                 look_idle: Duration::from_secs(10),
                 keys: (idx, knobs.workers as u64),
+                budget: tail::Budget {
+                    open_files: knobs.open_files,
+                    deleted_files: 1000,
+                    deleted_bytes: u64::MAX,
+                },
             };
             let batches = batch::Options {
                 bytes_max: knobs.bytes_max,
@@ -123,9 +133,11 @@ impl Agent {
             }
         };
         let lanes = (0..knobs.workers as u64).map(lane).collect();
+        let from_end = vec![false; sources.len()];
+        let finder = Finder::new(Arc::clone(&registry), windows, from_end, false);
         Self {
             registry,
-            windows,
+            finder,
             metrics,
             pool,
             sources,
@@ -139,54 +151,66 @@ impl Agent {
         }
     }
 
-    /// Looks for files as `discover` does, and tells the workers as `app::control` does.
-    pub(crate) fn scan(&mut self, globs_find: impl Fn(&Path) -> bool, now: Now, disk: &mut Disk) {
+    /// Looks for files as `discover` does; what that brings is passed on as in `app::control`.
+    pub(crate) fn scan(&mut self, knobs: &Knobs, now: Now, disk: &mut Disk) {
         if self.stopping {
             return;
         }
-        let names = disk.names.iter().filter(|(path, _)| globs_find(path));
-        let names: Vec<(PathBuf, u64, usize)> =
-            names.map(|(path, inode)| (path.clone(), inode.number, inode.source)).collect();
-        let there: HashSet<u64> = names.iter().map(|(_, number, _)| *number).collect();
-        let mut gone: Vec<u64> =
-            self.found.keys().copied().filter(|number| !there.contains(number)).collect();
-        gone.sort_unstable();
-        for number in gone {
-            let (_, worker) = self.found.remove(&number).expect("it was found");
-            self.lanes[worker].worker.gone((1, number), now);
-        }
-        let mut appeared = Vec::new();
-        for (path, number, source) in names {
-            match self.found.get_mut(&number) {
-                Some((known, _)) if *known == path => {}
-                Some((known, worker)) => {
-                    known.clone_from(&path);
-                    let worker = *worker;
-                    let new = self.new_file(path, number, source);
-                    self.lanes[worker].worker.renamed((1, number), new, now, disk);
+        let changes = self.changes(knobs, disk);
+        let (lanes, mutation) = (&mut self.lanes, self.mutation);
+        self.finder.pass_on(changes, now, |source, told| {
+            let spread = if mutation == Mutation::SpreadFiles { hash_of(&told) } else { 0 };
+            let idx = (usize::from(source.0) + spread) % lanes.len();
+            let worker = &mut lanes[idx].worker;
+            match told {
+                Told::Found(mut new) => {
+                    if mutation == Mutation::Forget {
+                        new.known.clear();
+                    }
+                    worker.found(new, now, disk);
                 }
-                None => appeared.push((path, number, source)),
+                Told::Renamed(inode, new) => worker.renamed(inode, new, now, disk),
+                Told::Gone(inode) => worker.gone(inode, now),
+                Told::Wake | Told::Data(_) | Told::Input(_) | Told::EndOfInput | Told::Stop => {}
             }
-        }
-        for (_, _, source) in &appeared {
-            self.windows.expect(source_id(*source));
-        }
-        for (path, number, source) in appeared {
-            let spread = if self.mutation == Mutation::SpreadFiles { self.found.len() } else { 0 };
-            let worker = (source + spread) % self.lanes.len();
-            self.found.insert(number, (path.clone(), worker));
-            let new = self.new_file(path, number, source);
-            self.lanes[worker].worker.found(new, now, disk);
-        }
+        });
         for lane in &mut self.lanes {
             lane.turn_at = lane.turn_at.min(now.mono);
         }
     }
 
-    fn new_file(&self, path: PathBuf, inode: u64, source: usize) -> NewFile {
-        let resume = self.registry.resume((1, inode), &path);
-        let resume = resume.filter(|_| self.mutation != Mutation::Forget);
-        NewFile { path, source: source_id(source), resume, from_end: false }
+    /// What a scan brings.
+    fn changes(&mut self, knobs: &Knobs, disk: &Disk) -> Changes {
+        let mut changes = Changes::default();
+        let is_seen = |path: &Path| is_in_globs(path, knobs) || self.mutation != Mutation::Blind;
+        let names = disk.names.iter().filter(|(path, _)| is_seen(path));
+        let there: HashMap<u64, (Arc<Path>, usize)> = names
+            .map(|(path, inode)| (inode.number, (path.as_path().into(), inode.source)))
+            .collect();
+        let node = |inode| Node { device: 1, inode };
+        self.found.retain(|number, _| {
+            let stays = there.contains_key(number);
+            changes.gone.extend((!stays).then_some(node(*number)));
+            stays
+        });
+        for (number, (path, source)) in there {
+            let stem = stem(&path);
+            match self.found.insert(number, Arc::clone(&path)) {
+                Some(known) if known == path => {}
+                Some(_) => changes.renamed.push(Renamed { node: node(number), path, stem }),
+                None => changes.appeared.push(Found {
+                    is_outside: !is_in_globs(&path, knobs),
+                    path,
+                    source: source_id(source),
+                    node: node(number),
+                    stem,
+                }),
+            }
+        }
+        changes.gone.sort();
+        changes.renamed.sort_by(|a, b| a.path.cmp(&b.path));
+        changes.appeared.sort_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
+        changes
     }
 
     /// What the checkpoint has to say, if something changed.
@@ -257,4 +281,17 @@ impl Agent {
 
 fn source_id(source: usize) -> SourceId {
     SourceId(u16::try_from(source).expect("it fits"))
+}
+
+/// The name that a file had before it was rotated.
+pub(crate) fn stem(path: &Path) -> Arc<Path> {
+    let name = path.to_string_lossy();
+    let end = name.find(".log").map_or(name.len(), |at| at + ".log".len());
+    Path::new(&name[..end]).into()
+}
+
+/// Spreads files by their name.
+fn hash_of(told: &Told) -> usize {
+    let (Told::Found(new) | Told::Renamed(_, new)) = told else { return 0 };
+    new.stem.as_os_str().as_encoded_bytes().iter().map(|byte| usize::from(*byte)).sum()
 }

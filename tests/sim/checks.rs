@@ -132,6 +132,8 @@ pub(crate) struct Truth {
     pub(crate) lines: Vec<Line>,
     by_text: HashMap<Vec<u8>, usize>,
     pub(crate) duplicates: u64,
+    /// Lines that were in files outside of the globs before their stem was followed.
+    pub(crate) before_us: u64,
 }
 
 impl Generation {
@@ -281,6 +283,16 @@ impl Truth {
         for line in &self.generations[generation].lines {
             let line = &mut self.lines[*line];
             line.excused |= from < line.end && !line.answered;
+        }
+    }
+
+    /// What a generation holds was there, outside of the globs, before anything was known of its
+    /// file: nobody reads that.
+    pub(crate) fn was_before_us(&mut self, generation: usize) {
+        self.destroyed(generation, 0);
+        for line in &self.generations[generation].lines {
+            self.before_us += u64::from(!self.lines[*line].answered);
+            self.lines[*line].answered = true;
         }
     }
 

@@ -19,6 +19,9 @@ pub(crate) struct Inode {
     pub(crate) born: UnixNanos,
     /// The source whose globs find it.
     pub(crate) source: usize,
+    /// When it was last written.
+    pub(crate) modified: Cell<UnixNanos>,
+    clock: Rc<Cell<UnixNanos>>,
     /// Its bytes.
     pub(crate) data: RefCell<Vec<u8>>,
     /// Its names.
@@ -27,6 +30,13 @@ pub(crate) struct Inode {
     pub(crate) opens: Cell<u32>,
     /// Which of the truth's generations it holds.
     pub(crate) generation: Cell<usize>,
+}
+
+impl Inode {
+    /// Its content was changed.
+    pub(crate) fn touch(&self) {
+        self.modified.set(self.clock.get());
+    }
 }
 
 /// The agent's descriptor of a log file.
@@ -72,6 +82,8 @@ pub(crate) struct Faults {
 #[derive(Debug)]
 pub(crate) struct Disk {
     rng: fastrand::Rng,
+    /// The time on the wall.
+    pub(crate) clock: Rc<Cell<UnixNanos>>,
     /// Log files by name.
     pub(crate) names: BTreeMap<PathBuf, Rc<Inode>>,
     /// All inodes that may still be in use, for their numbers.
@@ -101,6 +113,7 @@ impl Disk {
         Self {
             choices: Choices::Chance(rng.fork()),
             rng,
+            clock: Rc::default(),
             names: BTreeMap::new(),
             inodes: Vec::new(),
             reuse_every,
@@ -138,6 +151,8 @@ impl Disk {
             number,
             born: now,
             source,
+            modified: Cell::new(now),
+            clock: Rc::clone(&self.clock),
             data: RefCell::default(),
             links: Cell::new(1),
             opens: Cell::new(0),
@@ -274,8 +289,20 @@ impl Files for Disk {
             identity: Identity { device: 1, inode: inode.number, birth: Some(inode.born) },
             size: inode.data.borrow().len() as u64,
             links: inode.links.get(),
+            modified: inode.modified.get(),
             kind: Kind::File,
         })
+    }
+
+    fn look(&mut self, path: &Path) -> io::Result<FileStat> {
+        let inode = self.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        inode.opens.set(inode.opens.get() + 1);
+        let handle = Handle(Rc::clone(inode));
+        self.stat(&handle)
+    }
+
+    fn data_from(&mut self, _: &Handle, offset: u64) -> u64 {
+        offset
     }
 
     fn read_at(&mut self, file: &Handle, buf: &mut [u8], offset: u64) -> io::Result<usize> {

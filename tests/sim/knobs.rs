@@ -19,7 +19,7 @@ pub(crate) struct Promised {
 
 /// What the agent promises.
 pub(crate) const PROMISED: Promised =
-    Promised { siblings: false, gz: false, copies: false, confirmed: false, window: false };
+    Promised { siblings: true, gz: true, copies: true, confirmed: true, window: false };
 
 /// When a service may destroy what it has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(crate) struct Knobs {
     pub(crate) in_flight: u64,
     pub(crate) age_max: Duration,
     pub(crate) streams_max: usize,
+    /// The budget for descriptors, of each reader.
+    pub(crate) open_files: usize,
     pub(crate) retry_min: Duration,
     pub(crate) retry_max: Duration,
     pub(crate) one_in_poison: u64,
@@ -124,6 +126,7 @@ impl Knobs {
             in_flight: least + pick(rng, &[0, 0, 1000, 1_000_000]),
             age_max: millis(rng, 10..3000),
             streams_max: pick(rng, &[1, 2, 5, 1000, 1000, 1000]),
+            open_files: pick(rng, &[1, 3, 1000, 1000]),
             retry_min: millis(rng, 50..500),
             retry_max: millis(rng, 500..4000),
             one_in_poison: pick(rng, &[0, 100, 300]),
@@ -134,7 +137,7 @@ impl Knobs {
             one_in_rotate: pick(rng, &[25, 100, 200]),
             equal_heads: rng.u8(0..3) == 0,
             late_files: rng.bool(),
-            globs_find_rotated: rng.bool() || !PROMISED.siblings,
+            globs_find_rotated: rng.bool(),
             kept: rng.usize(1..=4),
             hold,
             copytruncate,
@@ -163,6 +166,7 @@ impl Knobs {
             in_flight: 1 << 20,
             age_max: Duration::from_secs(1),
             streams_max: 100_000,
+            open_files: 1000,
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(30),
             one_in_poison: 0,

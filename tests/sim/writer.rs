@@ -236,6 +236,8 @@ impl Writer {
             if let Some(inode) = plain.filter(|inode| self.knobs.gz && !lingers(inode)) {
                 finish_line(&inode, site.truth);
                 let copy = site.disk.copy(&inode, &older(&path, age + 1, ".gz"), site.wall);
+                // As gzip does.
+                copy.modified.set(inode.modified.get());
                 let generation = &mut site.truth.generations[inode.generation.get()];
                 generation.files.push((copy.number, copy.born));
                 site.disk.unlink(&name);
@@ -292,6 +294,7 @@ impl Writer {
         self.done.truncations += 1;
         let len = inode.data.borrow().len();
         inode.data.borrow_mut().clear();
+        inode.touch();
         self.begin(&inode, site);
         if self.knobs.regrow {
             self.regrow(idx, len, site);
@@ -390,6 +393,7 @@ impl Writer {
 
 fn write(inode: &Inode, truth: &mut Truth, bytes: &[u8]) {
     inode.data.borrow_mut().extend_from_slice(bytes);
+    inode.touch();
     truth.generations[inode.generation.get()].content.extend_from_slice(bytes);
 }
 
