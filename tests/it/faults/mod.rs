@@ -6,10 +6,20 @@
 //! fails.
 
 mod acks;
+mod bytes;
 mod deleted;
+mod dns;
+mod exit;
+mod host;
 mod kill;
+mod loki;
+mod network;
+mod order;
 mod rotation;
+mod stdin;
 mod storage;
+mod time;
+mod tls;
 mod tools;
 
 use std::io::Write as _;

@@ -2,10 +2,12 @@
 
 pub(crate) mod bed;
 pub(crate) mod gate;
+pub(crate) mod http;
 pub(crate) mod loki;
 pub(crate) mod metrics;
 pub(crate) mod oracle;
 pub(crate) mod process;
+pub(crate) mod proxy;
 
 pub(crate) use self::bed::Bed;
 pub(crate) use self::gate::Gate;
