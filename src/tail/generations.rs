@@ -18,6 +18,9 @@ use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now,
 /// How long a copy of a truncated file is looked for before its unread bytes count as lost.
 const COPY_WITHIN: Duration = Duration::from_secs(10);
 
+/// Most truncated generations of which the trail is kept.
+const BYGONE_MAX: usize = 16;
+
 /// A copy of a file that is followed. There is nothing in it that cannot be read from the file, as
 /// long as that is not truncated.
 #[derive(Debug)]
@@ -132,7 +135,9 @@ impl<H> Reader<H> {
         let (read, rank) = (file.read, file.rank);
         (file.read, file.partial, file.head) = (Mark::default(), 0, Fingerprint::default());
         (file.grew_at, file.look_at) = (now.mono, now.mono + self.options.look_busy);
-        file.trail.clear();
+        let trail = std::mem::take(&mut file.trail);
+        self.bygone.truncate(BYGONE_MAX - 1);
+        self.bygone.insert(0, (read, trail));
         file.rank = (now.wall.max(UnixNanos(rank.0.0.saturating_add(1))), new);
         self.news.push(News::Truncated { old, new });
         let copied = self.held.iter().position(|held| held.of == old).map(|at| {
