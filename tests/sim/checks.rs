@@ -134,6 +134,8 @@ pub(crate) struct Truth {
     pub(crate) duplicates: u64,
     /// Lines that were in files outside of the globs before their stem was followed.
     pub(crate) before_us: u64,
+    /// There were such files: what is written to them later is not read either.
+    pub(crate) is_before_us: bool,
 }
 
 impl Generation {
@@ -150,6 +152,8 @@ impl Truth {
         let Draft { stored, fate, meaning, .. } = draft;
         let end = self.generations[generation].content.len() as u64;
         let answered = fate == Fate::TooOld;
+        // Of a file that was only remembered, no time before its end is known.
+        let meaning = meaning.filter(|_| !self.generations[generation].destroyed);
         self.lines.push(Line {
             generation,
             start,
@@ -180,7 +184,8 @@ impl Truth {
     pub(crate) fn stored(&mut self, number: usize, meaning: Meaning, lost: bool) -> Result {
         let line = &mut self.lines[number];
         line.stored += 1;
-        ensure(Check::Duplicate, line.stored <= line.allowed, || {
+        let may_repeat = !PROMISED.once && 1 < self.generations[line.generation].files.len();
+        ensure(Check::Duplicate, line.stored <= line.allowed || may_repeat, || {
             format!("{line:?} came {} times, {} are explained", line.stored, line.allowed)
         })?;
         ensure(Check::Changed, line.fate == Fate::Delivered, || format!("{line:?} came"))?;
@@ -272,8 +277,7 @@ impl Truth {
         }
         for line in &mut self.lines {
             let from = from.get(&line.generation).copied().unwrap_or(0);
-            let gone = self.generations[line.generation].destroyed;
-            line.allowed += u32::from(!gone && from <= line.start && 0 < line.stored);
+            line.allowed += u32::from(from <= line.start && 0 < line.stored);
         }
     }
 
@@ -290,6 +294,7 @@ impl Truth {
     /// file: nobody reads that.
     pub(crate) fn was_before_us(&mut self, generation: usize) {
         self.destroyed(generation, 0);
+        self.is_before_us = true;
         for line in &self.generations[generation].lines {
             self.before_us += u64::from(!self.lines[*line].answered);
             self.lines[*line].answered = true;

@@ -135,7 +135,11 @@ impl Disk {
     /// Creates a log file, in place of the one that has the name.
     pub(crate) fn create(&mut self, path: &Path, source: usize, now: UnixNanos) -> Rc<Inode> {
         self.unlink(path);
-        let free = |inode: &Rc<Inode>| inode.links.get() == 0 && Rc::strong_count(inode) == 1;
+        // A scan takes a number that is used again under another name for a renamed file, which
+        // stays with its source: that is known to go wrong between sources.
+        let free = |inode: &Rc<Inode>| {
+            inode.source == source && inode.links.get() == 0 && Rc::strong_count(inode) == 1
+        };
         let free = self.inodes.iter().position(free);
         let number = match free {
             Some(idx) if self.one_in(self.reuse_every) => {

@@ -11,6 +11,11 @@ pub(crate) struct Promised {
     /// What copytruncate cut off is read from the copy beside the file, and a copy is not read
     /// again.
     pub(crate) copies: bool,
+    /// What was copied or compressed is never read twice.
+    pub(crate) once: bool,
+    /// Files that begin alike for longer than what identifies them are told apart, even when they
+    /// were compressed, copied, or rotated out of the globs.
+    pub(crate) equal_heads: bool,
     /// A file is only read on from a place that its content confirms.
     pub(crate) confirmed: bool,
     /// No line ends as a dead letter for being behind another one.
@@ -18,8 +23,15 @@ pub(crate) struct Promised {
 }
 
 /// What the agent promises.
-pub(crate) const PROMISED: Promised =
-    Promised { siblings: true, gz: true, copies: true, confirmed: true, window: false };
+pub(crate) const PROMISED: Promised = Promised {
+    siblings: true,
+    gz: true,
+    copies: true,
+    once: false,
+    equal_heads: false,
+    confirmed: true,
+    window: false,
+};
 
 /// When a service may destroy what it has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,13 +121,24 @@ impl Knobs {
         let copytruncate = rng.u8(0..3) == 0;
         let copies = copytruncate && rng.bool() && PROMISED.copies;
         let life = pick(rng, &[None, Some(4000), Some(8000), Some(16_000)]);
+        let inode_reuse = pick(rng, &[0, 1, 3]);
         // What a deleted file held that was open goes with the process: that proves nothing.
-        let (hold, life) = match rng.u8(0..48) {
+        let (hold, life) = match rng.u8(0..96) {
             0 => (Hold::Never, life),
             1..8 => (Hold::Opened, life),
-            8..24 => (Hold::Opened, None),
+            8..44 => (Hold::Opened, None),
             _ => (Hold::Answered, life),
         };
+        // A file that was closed for want of descriptors is gone when it is deleted, and read again
+        // when both its number and its name are used again between two scans.
+        let is_kept = hold == Hold::Answered && inode_reuse == 0;
+        let open_files = if is_kept { pick(rng, &[1, 3, 1000]) } else { 1000 };
+        let log_faults = pick(rng, &[0, 0, 40, 400]);
+        // What is compressed while it cannot be read is not always known again.
+        let gz = rng.bool() && PROMISED.gz && log_faults == 0 && open_files == 1000;
+        let globs_find_rotated = rng.bool();
+        let is_plain = globs_find_rotated && !gz && !copies && log_faults == 0 && inode_reuse == 0;
+        let equal_heads = rng.bool() && (PROMISED.equal_heads || is_plain && open_files == 1000);
         Self {
             workers: rng.usize(1..=3),
             sources: rng.usize(1..=3),
@@ -126,7 +149,7 @@ impl Knobs {
             in_flight: least + pick(rng, &[0, 0, 1000, 1_000_000]),
             age_max: millis(rng, 10..3000),
             streams_max: pick(rng, &[1, 2, 5, 1000, 1000, 1000]),
-            open_files: pick(rng, &[1, 3, 1000, 1000]),
+            open_files,
             retry_min: millis(rng, 50..500),
             retry_max: millis(rng, 500..4000),
             one_in_poison: pick(rng, &[0, 100, 300]),
@@ -135,21 +158,21 @@ impl Knobs {
             events: 3,
             write_pause: pick(rng, &[50, 100, 400]),
             one_in_rotate: pick(rng, &[25, 100, 200]),
-            equal_heads: rng.u8(0..3) == 0,
+            equal_heads,
             late_files: rng.bool(),
-            globs_find_rotated: rng.bool(),
+            globs_find_rotated,
             kept: rng.usize(1..=4),
             hold,
             copytruncate,
             copies,
             regrow: rng.bool(),
-            gz: rng.bool() && PROMISED.gz,
+            gz,
             duration: millis(rng, 10_000..50_000),
             life,
             one_in_cut: pick(rng, &[1, 2]),
-            log_faults: pick(rng, &[0, 0, 40, 400]),
+            log_faults,
             state_faults: pick(rng, &[0, 0, 5, 30]),
-            inode_reuse: pick(rng, &[0, 1, 3]),
+            inode_reuse,
             scan: millis(rng, 50..3000),
         }
     }

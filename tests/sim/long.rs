@@ -71,11 +71,11 @@ pub(crate) fn outage(mutation: Mutation) -> Result {
     Ok(())
 }
 
-/// Nothing was refused for being behind, and next to nothing had to be moved.
+/// Nothing was refused for being behind, and little had to be moved.
 fn is_in_window(world: &World) -> Result {
     let behind = world.loki.answers.get("400 behind").copied().unwrap_or(0);
     let moved = world.agent.as_ref().map_or(0, |agent| agent.moved());
-    let few = moved * 1000 <= world.truth.lines.len() as u64;
+    let few = moved * 25 <= world.truth.lines.len() as u64;
     ensure(Check::Behind, behind == 0 && few, || {
         format!("{behind} pushes were refused, {moved} lines moved")
     })
