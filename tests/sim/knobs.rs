@@ -134,8 +134,10 @@ impl Knobs {
         let is_kept = hold == Hold::Answered && inode_reuse == 0;
         let open_files = if is_kept { pick(rng, &[1, 3, 1000]) } else { 1000 };
         let log_faults = pick(rng, &[0, 0, 40, 400]);
-        // What is compressed while it cannot be read is not always known again.
-        let gz = rng.bool() && PROMISED.gz && log_faults == 0 && open_files == 1000;
+        // What is compressed while it cannot be read is not always known again, nor is a copy
+        // that is compressed and has the number of a file that is gone.
+        let is_known = log_faults == 0 && open_files == 1000 && (!copies || inode_reuse == 0);
+        let gz = rng.bool() && PROMISED.gz && is_known;
         let globs_find_rotated = rng.bool();
         let is_plain = globs_find_rotated && !gz && !copies && log_faults == 0 && inode_reuse == 0;
         let equal_heads = rng.bool() && (PROMISED.equal_heads || is_plain && open_files == 1000);
