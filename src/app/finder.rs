@@ -146,7 +146,8 @@ impl Finder {
     /// Where a file begins that turns out not to be known.
     fn begin(&self, found: &Found) -> Begin {
         let is_followed = self.has_forgotten || self.stems.contains_key(&found.stem);
-        if found.is_outside && !is_followed {
+        // What comes later than the first look is new, whoever has followed it.
+        if found.is_outside && self.is_first && !is_followed {
             return Begin::Never;
         }
         let from_end = self.is_first && self.from_end[usize::from(found.source.0)];

@@ -80,7 +80,7 @@ impl<H> Worker<H> {
         now: Now,
         files: &mut D,
     ) {
-        if self.reader.has(inode) {
+        if self.reader.follows(inode, &new.path, now, files) {
             self.reader.renamed(inode, &new.path, &new.stem, now);
         } else {
             self.reader.found(new, now, files);

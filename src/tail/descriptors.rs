@@ -5,7 +5,7 @@ use std::io;
 
 use super::file::Tracked;
 use super::identity;
-use super::news::{Loss, News};
+use super::news::{Loss, NewFile, News};
 use super::reader::Reader;
 use crate::model::{Files, Now};
 
@@ -105,6 +105,15 @@ impl<H> Reader<H> {
             self.news.push(News::Lost { file: file.key, bytes, why: Loss::Vanished });
         }
         self.close(idx, now);
+    }
+
+    /// A dormant file is gone, and a new one has its name and its number.
+    pub(super) fn succeeded<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
+        let Some(file) = self.slots[idx].as_ref() else { return };
+        let (stem, rank) = (file.stem.clone(), file.rank.0);
+        let new = NewFile { stem, rank, ..NewFile::new(file.path.clone(), file.source) };
+        self.vanished(idx, now);
+        self.found(new, now, files);
     }
 
     /// Gives up the oldest deleted files while they are too many or too large.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::identity::Trail;
 use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, SourceId, UnixNanos};
 
 /// The first place of a file that is remembered beside its head, in bytes; each further one is this
@@ -58,7 +59,7 @@ pub(super) struct Tracked<H> {
     /// Its place among the generations of its stem, the oldest first.
     pub(super) rank: (i64, FileKey),
     /// Hashes before some offsets, ever further apart, to know a copy of the file.
-    pub(super) trail: Vec<(FileOffset, Fingerprint)>,
+    pub(super) trail: Trail,
 }
 
 impl<H> Tracked<H> {

@@ -22,6 +22,9 @@ const COPY_WITHIN: Duration = Duration::from_secs(10);
 /// goes within this time, it was moved.
 const MOVED_WITHIN: Duration = Duration::from_secs(5);
 
+/// Most truncated generations of which the trail is kept.
+const BYGONE_MAX: usize = 16;
+
 /// A copy of a file that is followed. There is nothing in it that cannot be read from the file, as
 /// long as that is not truncated.
 #[derive(Debug)]
@@ -187,7 +190,9 @@ impl<H> Reader<H> {
         let read = file.read;
         (file.read, file.partial, file.head) = (Mark::default(), 0, Fingerprint::default());
         (file.grew_at, file.look_at) = (now.mono, now.mono + self.options.look_busy);
-        file.trail.clear();
+        let trail = std::mem::take(&mut file.trail);
+        self.bygone.truncate(BYGONE_MAX - 1);
+        self.bygone.insert(0, (read, trail));
         self.news.push(News::Truncated { old, new });
         let copied = self.held.iter().position(|held| held.of == old).map(|at| {
             let mut held = self.held.swap_remove(at);

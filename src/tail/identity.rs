@@ -67,12 +67,17 @@ pub(super) fn head_of<D: Files>(files: &mut D, file: &D::File) -> io::Result<Fin
     Ok(fingerprint(&head[..len]))
 }
 
-/// Where to start in a file that was opened, if it is what `resume` speaks of.
+/// Hashes before some offsets of a file, ever further apart.
+pub(super) type Trail = Vec<(FileOffset, Fingerprint)>;
+
+/// Where to start in a file that was opened, if it is what `resume` speaks of; `trail` is of that
+/// as well, if it is at hand.
 pub(super) fn confirm<D: Files>(
     files: &mut D,
     file: &D::File,
     stat: &FileStat,
     resume: &Resume,
+    trail: &[(FileOffset, Fingerprint)],
 ) -> io::Result<Option<Mark>> {
     let (mark, head_len) = (resume.mark, usize::from(resume.head.len));
     let is_longer = mark.offset.0 <= stat.size;
@@ -89,8 +94,13 @@ pub(super) fn confirm<D: Files>(
         return Ok(None);
     }
     if !is_longer {
-        // What was written between the copying and the truncation was read from the original.
-        return Ok(Some(Mark { offset: FileOffset(stat.size), ..Mark::default() }));
+        // What was written between the copying and the truncation was read from the original. A
+        // head alone does not tell: files may begin alike.
+        let Some(&(at, tail)) = trail.iter().rfind(|(at, _)| at.0 <= stat.size) else {
+            return Ok(None);
+        };
+        let end = Mark { offset: FileOffset(stat.size), ..Mark::default() };
+        return Ok(has_before(files, file, at, tail)?.then_some(end));
     }
     Ok(has_before(files, file, mark.offset, mark.tail)?.then_some(mark))
 }
@@ -105,7 +115,7 @@ pub(super) fn is_copy<D: Files>(
     if known.head.len == 0 || !has_head(files, file, known.head)? {
         return Ok(false);
     }
-    let mut proofs = 0;
+    let (mut proofs, mut is_far) = (0, false);
     let read = (known.read.offset, known.read.tail);
     for &(offset, tail) in known.trail.iter().chain([&read]) {
         if stat.size < offset.0 || tail.len == 0 {
@@ -115,11 +125,17 @@ pub(super) fn is_copy<D: Files>(
             return Ok(false);
         }
         proofs += 1;
+        is_far |= 2 * HEAD_BYTES as u64 <= offset.0;
     }
-    // Too little of it was read for that: then its content has to say.
-    let Some(original) = known.handle.as_ref().filter(|_| proofs == 0) else {
+    // Files may begin alike for longer than was read: as long as the original has its content, that
+    // has the last word.
+    let Some(original) = &known.handle else { return Ok(is_far) };
+    if !has_before(files, original, known.read.offset, known.read.tail)? {
         return Ok(0 < proofs);
-    };
+    }
+    if files.stat(original)?.size < stat.size {
+        return Ok(false);
+    }
     let (mut own, mut other) = ([0; HEAD_BYTES], [0; HEAD_BYTES]);
     let from = stat.size.saturating_sub(HEAD_BYTES as u64);
     let len = read_full(files, file, &mut own, from)?;

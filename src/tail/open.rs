@@ -55,7 +55,7 @@ impl<H> Reader<H> {
         files: &mut D,
     ) -> io::Result<()> {
         let inode = (stat.identity.device, stat.identity.inode);
-        if self.by_inode.contains_key(&inode) {
+        if self.follows(inode, &new.path, now, files) {
             self.renamed(inode, &new.path, &new.stem, now);
             return Ok(());
         }
@@ -95,7 +95,9 @@ impl<H> Reader<H> {
         files: &mut D,
     ) -> io::Result<Option<(Mark, Kin)>> {
         for resume in &new.known {
-            if let Some(mark) = identity::confirm(files, handle, stat, resume)? {
+            let trail = self.bygone.iter().find(|(read, _)| *read == resume.mark);
+            let trail = trail.map_or(&[][..], |(_, trail)| trail);
+            if let Some(mark) = identity::confirm(files, handle, stat, resume, trail)? {
                 return Ok(Some((mark, resume.kin)));
             }
         }

@@ -10,6 +10,7 @@ use super::chunk::Chunk;
 use super::descriptors::Budget;
 use super::file::{State, Tracked};
 use super::generations::{Held, Missing};
+use super::identity::Trail;
 use super::news::{NewFile, News};
 use crate::model::{FileKey, Files, Mark, Now};
 
@@ -67,6 +68,8 @@ pub struct Reader<H> {
     pub(super) held: Vec<Held<H>>,
     /// Bytes of truncated files for which no copy was found yet.
     pub(super) missing: Vec<Missing>,
+    /// Trails of truncated generations, by where they were read to, the last one first.
+    pub(super) bygone: Vec<(Mark, Trail)>,
     /// How many descriptors of log files are open.
     pub(super) open: usize,
     pub(super) look_at: Duration,
@@ -91,6 +94,7 @@ impl<H> Reader<H> {
             waiting: Vec::new(),
             held: Vec::new(),
             missing: Vec::new(),
+            bygone: Vec::new(),
             open: 0,
             look_at: Duration::ZERO,
             next_key,
@@ -115,10 +119,23 @@ impl<H> Reader<H> {
         self.by_inode.len()
     }
 
-    /// Whether a file is followed.
-    #[must_use]
-    pub fn has(&self, inode: (u64, u64)) -> bool {
-        self.by_inode.contains_key(&inode)
+    /// Whether the file that has this number and name is followed. While a file is closed, its
+    /// number may be given to a new one: then the old one is gone.
+    pub fn follows<D: Files<File = H>>(
+        &mut self,
+        inode: (u64, u64),
+        path: &Path,
+        now: Now,
+        files: &mut D,
+    ) -> bool {
+        let Some(&idx) = self.by_inode.get(&inode) else { return false };
+        let Some(file) = self.slots[idx].as_ref() else { return false };
+        let is_dormant = file.handle.is_none();
+        if is_dormant && files.look(path).is_ok_and(|stat| stat.identity != file.identity) {
+            self.vanished(idx, now);
+            return false;
+        }
+        true
     }
 
     /// A file has another name: `stem`, or one that says that it was rotated.
@@ -228,17 +245,16 @@ impl<H> Reader<H> {
     fn look_at_one<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
         let look_idle = self.options.look_idle;
         let Some(file) = self.slots[idx].as_mut() else { return };
-        // What was compressed does not grow.
-        if file.handle.is_none() && file.path.extension().is_some_and(|name| name == "gz") {
-            file.look_at = now.mono + look_idle;
-            return;
-        }
         let looked = match &file.handle {
             Some(handle) => files.stat(handle),
             None => files.look(&file.path),
         };
         let stat = match looked {
             Ok(stat) if stat.identity == file.identity || file.handle.is_some() => stat,
+            // Its name and its number are another file's: a scan cannot tell the two apart.
+            Ok(stat) if stat.identity.inode == file.identity.inode => {
+                return self.succeeded(idx, now, files);
+            }
             // The name is another file's: the next scan says what became of this one.
             Ok(_) => {
                 file.look_at = now.mono + look_idle;
@@ -253,6 +269,11 @@ impl<H> Reader<H> {
                 return;
             }
         };
+        // What was compressed does not grow.
+        if file.handle.is_none() && file.path.extension().is_some_and(|name| name == "gz") {
+            file.look_at = now.mono + look_idle;
+            return;
+        }
         if let State::SetAside { gone, .. } = file.state {
             file.state = if gone { State::Gone } else { State::Following };
             self.news.push(News::Back { file: file.key, gone });

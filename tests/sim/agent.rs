@@ -6,22 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skald::app::{
-    Board, Clock, Done, FileLog, Finder, Ground, Pipeline, Registry, Shared, Source, Told, Windows,
-    Worker, settle,
+    Board, Clock, FileLog, Finder, Ground, Pipeline, Registry, Shared, Source, Told, Windows,
+    Worker,
 };
-use skald::batch::{self, Sealed};
+use skald::batch;
 use skald::checkpoint::{SavedFile, State};
 use skald::discover::{Changes, Found, Node, Renamed};
-use skald::model::{Now, Pool, Reason, SourceId, UnixNanos};
-use skald::parse;
-use skald::push::{Sender, Step};
+use skald::model::{Flag, Now, Pool, SourceId, UnixNanos};
+use skald::push::Sender;
 use skald::tail;
 use skald::telemetry::Metrics;
 
-use crate::checks::{Check, Fate, Meaning, Result, Truth, ensure};
-use crate::disk::{Disk, Handle};
-use crate::faults::{Knobs, Loki, Reply, time_of};
+use crate::disk::{Disk, Inode};
+use crate::knobs::Knobs;
+use crate::lane::Lane;
 use crate::settings::{push_options, sources};
+use crate::writer::is_in_globs;
 
 /// Breaks the agent on purpose, to see that the checks notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,48 +32,47 @@ pub(crate) enum Mutation {
     SettleWhenRead,
     /// The checkpoint's content is not synced.
     SkipFsync,
+    /// The checkpoint's folder is not synced.
+    SkipFolderSync,
     /// Memory is given back when a batch is sealed.
     ReleaseEarly,
-}
-
-/// Sealed batches between a worker and its lane, as in `app::agent`.
-const LANE_MAX: usize = 1;
-
-/// A wait that a ring would cut short, as in `app::readers`.
-const WAIT_MAX: Duration = Duration::from_millis(100);
-
-/// A worker and its way to Loki.
-#[derive(Debug)]
-struct Lane {
-    worker: Worker<Handle>,
-    hungry: bool,
-    /// When the worker takes its next turn.
-    turn_at: Duration,
-    queue: VecDeque<Sealed>,
-    sender: Sender,
-    /// When the sender is asked for its next step.
-    step_at: Duration,
-    /// A push that is under way.
-    flight: Option<Reply>,
-    /// Bytes of the bodies that left the worker and are not settled, the oldest first.
-    bodies: VecDeque<u64>,
+    /// A batch overtakes the one before it.
+    Overtake,
+    /// What was delivered is sent once more.
+    SendTwice,
+    /// A batch that fails ten times in a row counts as done.
+    GiveUp,
+    /// Loki is asked again at once.
+    Hammer,
+    /// After a failure it goes on slowly.
+    Crawl,
+    /// The files of a source are spread over the workers.
+    SpreadFiles,
+    /// Files that have left the globs are not looked for.
+    Blind,
+    /// A deleted file is not read on.
+    DropDeleted,
+    /// An opened file is not read on from where it was, but from its beginning.
+    Forget,
 }
 
 /// A running agent. All times in it are since its start.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    registry: Arc<Registry>,
-    metrics: Metrics,
-    pool: Pool,
-    sources: Arc<[Source]>,
-    ground: Ground,
-    lanes: Vec<Lane>,
-    mutation: Mutation,
-    rng: fastrand::Rng,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Metrics,
+    pub(crate) pool: Pool,
+    pub(crate) sources: Arc<[Source]>,
+    pub(crate) ground: Ground,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) mutation: Mutation,
+    pub(crate) rng: fastrand::Rng,
     /// What the last scan has found, by inode.
     found: HashMap<u64, Arc<Path>>,
     finder: Finder,
-    stopping: bool,
+    /// `Knobs::wait_max`.
+    pub(crate) wait_max: Duration,
+    pub(crate) stopping: bool,
 }
 
 impl Agent {
@@ -106,7 +105,7 @@ impl Agent {
                 look_idle: Duration::from_secs(10),
                 keys: (idx, knobs.workers as u64),
                 budget: tail::Budget {
-                    open_files: 1000,
+                    open_files: knobs.open_files,
                     deleted_files: 1000,
                     deleted_bytes: u64::MAX,
                 },
@@ -129,6 +128,7 @@ impl Agent {
                 sender: Sender::new(&push_options(knobs), rng.u64(..)),
                 step_at: Duration::MAX,
                 flight: None,
+                failed: 0,
                 bodies: VecDeque::new(),
             }
         };
@@ -137,6 +137,7 @@ impl Agent {
         let finder = Finder::new(Arc::clone(&registry), windows, from_end, false);
         Self {
             registry,
+            finder,
             metrics,
             pool,
             sources,
@@ -145,186 +146,44 @@ impl Agent {
             mutation,
             rng,
             found: HashMap::new(),
-            finder,
+            wait_max: knobs.wait_max,
             stopping: false,
         }
     }
 
-    /// When the next worker or sender is to be called.
-    pub(crate) fn next_at(&self) -> Duration {
-        let turns = self.lanes.iter().map(|lane| lane.turn_at);
-        let steps = self.lanes.iter().map(|lane| lane.step_at);
-        steps.chain(turns.filter(|_| !self.stopping)).min().unwrap_or(Duration::MAX)
-    }
-
-    /// The latest time that a sender waits for by itself.
-    pub(crate) fn waits_until(&self) -> Duration {
-        let steps = self.lanes.iter().map(|lane| lane.step_at);
-        steps.filter(|at| *at != Duration::MAX).max().unwrap_or_default()
-    }
-
-    /// Calls one worker or sender that is due.
-    pub(crate) fn step(
-        &mut self,
-        now: Now,
-        disk: &mut Disk,
-        loki: &mut Loki,
-        truth: &mut Truth,
-    ) -> Result {
-        let first = self.rng.usize(0..self.lanes.len());
-        for offset in 0..self.lanes.len() {
-            let idx = (first + offset) % self.lanes.len();
-            if self.lanes[idx].turn_at <= now.mono && !self.stopping {
-                self.turn(idx, now, disk);
-                return self.sums();
-            }
-            if self.lanes[idx].step_at <= now.mono {
-                self.bring(idx, now, loki, truth)?;
-                return self.sums();
-            }
-        }
-        Ok(())
-    }
-
-    /// A turn of a worker, as `app::readers` takes it.
-    fn turn(&mut self, idx: usize, now: Now, disk: &mut Disk) {
-        let lane = &mut self.lanes[idx];
-        let done = lane.worker.turn(now, disk);
-        lane.hungry = done == Done::NoPermit;
-        let took = Duration::from_micros(self.rng.u64(1..500));
-        let pause = match done {
-            Done::Lines => Duration::ZERO,
-            Done::Held if lane.worker.all_held() => Duration::from_millis(20),
-            Done::Held => Duration::ZERO,
-            Done::NoPermit | Done::Busy => WAIT_MAX,
-            Done::Idle(_) if lane.worker.pipeline.has_sealed() => WAIT_MAX,
-            Done::Idle(until) => {
-                let due = lane.worker.pipeline.due_at().map_or(until, |due| due.min(until));
-                due.saturating_sub(now.mono).min(Duration::from_secs(10))
-            }
-        };
-        lane.turn_at = now.mono + took + pause;
-        self.hand_over(idx, now);
-    }
-
-    /// Gives the lane what it takes.
-    fn hand_over(&mut self, idx: usize, now: Now) {
-        let lane = &mut self.lanes[idx];
-        while lane.queue.len() < LANE_MAX
-            && let Some(mut sealed) = lane.worker.pipeline.take_sealed()
-        {
-            match self.mutation {
-                Mutation::SettleWhenRead => {
-                    self.registry.settle(&std::mem::take(&mut sealed.receipt.tickets), now);
-                }
-                Mutation::ReleaseEarly => sealed.receipt.permit.shrink_to(0),
-                Mutation::None | Mutation::SkipFsync => {}
-            }
-            lane.bodies.push_back(sealed.body.len() as u64);
-            lane.queue.push_back(sealed);
-            if lane.sender.is_idle() {
-                lane.step_at = lane.step_at.min(now.mono);
-            }
-        }
-    }
-
-    /// A step of a lane, as `app::lane` takes it.
-    fn bring(&mut self, idx: usize, now: Now, loki: &mut Loki, truth: &mut Truth) -> Result {
-        let lane = &mut self.lanes[idx];
-        if let Some(reply) = lane.flight.take() {
-            if !reply.at_once {
-                store(&reply, loki, truth)?;
-            }
-            if reply.is_accepted() {
-                for (_, entry) in &reply.stored {
-                    truth.answered(truth.find(&entry.line)?);
-                }
-            }
-            lane.sender.answered(&reply.answer, now);
-        }
-        match lane.sender.step(now) {
-            Step::Idle => {
-                lane.step_at = Duration::MAX;
-                let Some(sealed) = lane.queue.pop_front() else { return Ok(()) };
-                lane.turn_at = lane.turn_at.min(now.mono);
-                lane.sender.offer(sealed);
-                lane.step_at = now.mono;
-                self.hand_over(idx, now);
-            }
-            Step::Post(body) => {
-                let reply = loki.push(&body);
-                if reply.at_once {
-                    store(&reply, loki, truth)?;
-                }
-                lane.step_at = now.mono + reply.delay;
-                lane.flight = Some(reply);
-            }
-            Step::Wait { until } => lane.step_at = until,
-            Step::Bury(letters) => {
-                let fails = !loki.healed && self.rng.u8(0..4) == 0;
-                if !fails {
-                    for letter in letters {
-                        let number = truth.find(&letter.line)?;
-                        ensure(
-                            Check::Lost,
-                            truth.lines[number].fate == Fate::Poison
-                                || letter.text.contains("behind"),
-                            || format!("{letter:?} was buried"),
-                        )?;
-                        truth.answered(number);
-                    }
-                }
-                let result = if fails { Err("no space".to_owned()) } else { Ok(()) };
-                lane.sender.buried(result, now);
-                lane.step_at = now.mono;
-            }
-            Step::Done(settled) => {
-                let dropped: u64 = settled.dropped.iter().map(|dropped| dropped.entries).sum();
-                let lines = settled.receipt.counts.lines;
-                ensure(Check::Sums, settled.delivered + dropped == lines, || {
-                    format!("{} + {dropped} of {lines}", settled.delivered)
-                })?;
-                settle(settled, &self.ground, now);
-                lane.bodies.pop_front();
-                lane.step_at = now.mono;
-                for lane in self.lanes.iter_mut().filter(|lane| lane.hungry) {
-                    lane.turn_at = lane.turn_at.min(now.mono);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What must hold after every step.
-    fn sums(&self) -> Result {
-        let held: u64 = self.lanes.iter().flat_map(|lane| &lane.bodies).sum();
-        let (used, peak, limit) = (self.pool.used(), self.pool.peak(), self.pool.limit());
-        ensure(Check::Memory, held <= used && peak <= limit, || {
-            format!("batches hold {held}, permits {used}; at most {peak} of {limit}")
-        })?;
-        let read: u64 = self
-            .sources
-            .iter()
-            .map(|source| self.metrics.source(&source.name).lines_read.get())
-            .sum();
-        let dropped =
-            |reason: Reason| self.metrics.lines_dropped.get_or_create(&reason.into()).get();
-        let dropped: u64 = Reason::ALL.into_iter().map(dropped).sum();
-        let delivered = self.metrics.lines_delivered.get();
-        let in_flight = self.metrics.lines_in_flight.get();
-        let sum = i64::try_from(delivered + dropped).expect("it fits") + in_flight;
-        ensure(Check::Sums, 0 <= in_flight && i64::try_from(read).expect("it fits") == sum, || {
-            format!("read {read}, delivered {delivered}, dropped {dropped}, in flight {in_flight}")
-        })
-    }
-
     /// Looks for files as `discover` does; what that brings is passed on as in `app::control`.
-    pub(crate) fn scan(&mut self, globs_find: impl Fn(&Path) -> bool, now: Now, disk: &mut Disk) {
+    pub(crate) fn scan(&mut self, knobs: &Knobs, now: Now, disk: &mut Disk) {
         if self.stopping {
             return;
         }
+        let changes = self.changes(knobs, disk);
+        let (lanes, mutation) = (&mut self.lanes, self.mutation);
+        self.finder.pass_on(changes, now, |source, told| {
+            let spread = if mutation == Mutation::SpreadFiles { hash_of(&told) } else { 0 };
+            let idx = (usize::from(source.0) + spread) % lanes.len();
+            let worker = &mut lanes[idx].worker;
+            match told {
+                Told::Found(mut new) => {
+                    if mutation == Mutation::Forget {
+                        new.known.clear();
+                    }
+                    worker.found(new, now, disk);
+                }
+                Told::Renamed(inode, new) => worker.renamed(inode, new, now, disk),
+                Told::Gone(inode) => worker.gone(inode, now),
+                Told::Wake | Told::Data(_) | Told::Input(_) | Told::EndOfInput | Told::Stop => {}
+            }
+        });
+        for lane in &mut self.lanes {
+            lane.turn_at = lane.turn_at.min(now.mono);
+        }
+    }
+
+    /// What a scan brings.
+    fn changes(&mut self, knobs: &Knobs, disk: &Disk) -> Changes {
         let mut changes = Changes::default();
-        let names = disk.names.iter().filter(|(path, _)| globs_find(path));
+        let is_seen = |path: &Path| is_in_globs(path, knobs) || self.mutation != Mutation::Blind;
+        let names = disk.names.iter().filter(|(path, _)| is_seen(path));
         let there: HashMap<u64, (Arc<Path>, usize)> = names
             .map(|(path, inode)| (inode.number, (path.as_path().into(), inode.source)))
             .collect();
@@ -335,36 +194,23 @@ impl Agent {
             stays
         });
         for (number, (path, source)) in there {
-            let stem = Arc::clone(&path);
+            let stem = stem(&path);
             match self.found.insert(number, Arc::clone(&path)) {
                 Some(known) if known == path => {}
                 Some(_) => changes.renamed.push(Renamed { node: node(number), path, stem }),
                 None => changes.appeared.push(Found {
+                    is_outside: !is_in_globs(&path, knobs),
                     path,
                     source: source_id(source),
                     node: node(number),
                     stem,
-                    is_outside: false,
                 }),
             }
         }
         changes.gone.sort();
         changes.renamed.sort_by(|a, b| a.path.cmp(&b.path));
         changes.appeared.sort_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
-        let lanes = &mut self.lanes;
-        self.finder.pass_on(changes, now, |source, told| {
-            let idx = usize::from(source.0) % lanes.len();
-            let worker = &mut lanes[idx].worker;
-            match told {
-                Told::Found(new) => worker.found(new, now, disk),
-                Told::Renamed(inode, new) => worker.renamed(inode, new, now, disk),
-                Told::Gone(inode) => worker.gone(inode, now),
-                Told::Wake | Told::Data(_) | Told::Input(_) | Told::EndOfInput | Told::Stop => {}
-            }
-        });
-        for lane in &mut self.lanes {
-            lane.turn_at = lane.turn_at.min(now.mono);
-        }
+        changes
     }
 
     /// What the checkpoint has to say, if something changed.
@@ -378,12 +224,20 @@ impl Agent {
         self.registry.set_dirty();
     }
 
-    /// How far the open file with this inode number was read.
-    pub(crate) fn read_to(&self, inode: u64) -> u64 {
+    /// How far the newest generation of a file was read.
+    pub(crate) fn read_to(&self, inode: &Inode) -> u64 {
         let files = self.registry.to_json();
-        let is_it = |file: &&serde_json::Value| file["inode"] == inode && file["closed"] == false;
+        let birth = inode.born.to_string();
+        let is_it = |file: &&serde_json::Value| {
+            file["inode"] == inode.number && file["birth"] == birth && file["closed"] == false
+        };
         let file = files.as_array().and_then(|files| files.iter().find(is_it));
         file.and_then(|file| file["read"].as_u64()).unwrap_or(0)
+    }
+
+    /// How many lines were moved into Loki's window.
+    pub(crate) fn moved(&self) -> u64 {
+        self.metrics.lines_flagged.get_or_create(&Flag::MovedIntoWindow.into()).get()
     }
 
     /// Reads no more, and delivers what it has.
@@ -429,26 +283,15 @@ fn source_id(source: usize) -> SourceId {
     SourceId(u16::try_from(source).expect("it fits"))
 }
 
-/// Loki stores what it has taken of a push.
-pub(crate) fn store(reply: &Reply, loki: &mut Loki, truth: &mut Truth) -> Result {
-    for (labels, entry) in &reply.stored {
-        let number = truth.find(&entry.line)?;
-        loki.keep(labels, time_of(entry));
-        truth.stored(number, meaning(labels, entry), !reply.is_accepted())?;
-    }
-    Ok(())
+/// The name that a file had before it was rotated.
+pub(crate) fn stem(path: &Path) -> Arc<Path> {
+    let name = path.to_string_lossy();
+    let end = name.find(".log").map_or(name.len(), |at| at + ".log".len());
+    Path::new(&name[..end]).into()
 }
 
-/// What an entry says, wherever it was moved to.
-fn meaning(labels: &str, entry: &skald::wire::push::Entry) -> Meaning {
-    let (mut time, mut metadata) = (time_of(entry), Vec::new());
-    for pair in &entry.structured_metadata {
-        if pair.name == parse::ORIGINAL_TIMESTAMP {
-            let own: jiff::Timestamp = pair.value.parse().expect("RFC 3339");
-            time = UnixNanos(i64::try_from(own.as_nanosecond()).expect("it fits"));
-        } else {
-            metadata.push((pair.name.clone(), pair.value.clone()));
-        }
-    }
-    Meaning { labels: labels.to_owned(), metadata, time }
+/// Spreads files by their name.
+fn hash_of(told: &Told) -> usize {
+    let (Told::Found(new) | Told::Renamed(_, new)) = told else { return 0 };
+    new.stem.as_os_str().as_encoded_bytes().iter().map(|byte| usize::from(*byte)).sum()
 }

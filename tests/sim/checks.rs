@@ -6,6 +6,8 @@ use skald::checkpoint::SavedFile;
 use skald::model::{Fingerprint, UnixNanos};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::knobs::PROMISED;
+
 /// Which promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Check {
@@ -19,6 +21,10 @@ pub(crate) enum Check {
     Changed,
     /// First deliveries of a file's lines in one stream are not in the order of the file.
     Order,
+    /// A line was refused for being behind another that the agent sent first.
+    Behind,
+    /// Loki was asked more often than it should be.
+    Kind,
     /// The checkpoint says settled of what Loki has not answered for.
     Ahead,
     /// What was saved did not survive.
@@ -93,7 +99,8 @@ impl Line {
 /// The content of one inode between two truncations.
 #[derive(Debug, Default)]
 pub(crate) struct Generation {
-    pub(crate) inode: u64,
+    /// Number and birth of the files that hold it, or have: the first, and its copies.
+    pub(crate) files: Vec<(u64, UnixNanos)>,
     /// All bytes so far.
     pub(crate) content: Vec<u8>,
     pub(crate) lines: Vec<usize>,
@@ -125,12 +132,16 @@ pub(crate) struct Truth {
     pub(crate) lines: Vec<Line>,
     by_text: HashMap<Vec<u8>, usize>,
     pub(crate) duplicates: u64,
+    /// Lines that were in files outside of the globs before their stem was followed.
+    pub(crate) before_us: u64,
+    /// There were such files: what is written to them later is not read either.
+    pub(crate) is_before_us: bool,
 }
 
 impl Generation {
     /// Nothing yet, in this inode.
-    pub(crate) fn of(inode: u64) -> Self {
-        Self { inode, ..Self::default() }
+    pub(crate) fn of(inode: u64, born: UnixNanos) -> Self {
+        Self { files: vec![(inode, born)], ..Self::default() }
     }
 }
 
@@ -141,6 +152,8 @@ impl Truth {
         let Draft { stored, fate, meaning, .. } = draft;
         let end = self.generations[generation].content.len() as u64;
         let answered = fate == Fate::TooOld;
+        // Of a file that was only remembered, no time before its end is known.
+        let meaning = meaning.filter(|_| !self.generations[generation].destroyed);
         self.lines.push(Line {
             generation,
             start,
@@ -154,7 +167,9 @@ impl Truth {
             excused: self.generations[generation].destroyed,
         });
         self.generations[generation].lines.push(number);
-        assert!(self.by_text.insert(stored, number).is_none(), "lines are distinct");
+        // Lines that Loki never gets may be equal.
+        let before = self.by_text.insert(stored, number);
+        assert!(answered || before.is_none(), "lines are distinct");
     }
 
     /// The line that Loki would store like this.
@@ -169,7 +184,8 @@ impl Truth {
     pub(crate) fn stored(&mut self, number: usize, meaning: Meaning, lost: bool) -> Result {
         let line = &mut self.lines[number];
         line.stored += 1;
-        ensure(Check::Duplicate, line.stored <= line.allowed, || {
+        let may_repeat = !PROMISED.once && 1 < self.generations[line.generation].files.len();
+        ensure(Check::Duplicate, line.stored <= line.allowed || may_repeat, || {
             format!("{line:?} came {} times, {} are explained", line.stored, line.allowed)
         })?;
         ensure(Check::Changed, line.fate == Fate::Delivered, || format!("{line:?} came"))?;
@@ -188,6 +204,16 @@ impl Truth {
         ensure(Check::Order, before.is_none_or(|before| before < number), || {
             format!("line {number} came first after {before:?} of the same file and stream")
         })
+    }
+
+    /// Whether all lines of a generation, but for one that is being written, have an answer.
+    pub(crate) fn is_answered(&self, generation: usize) -> bool {
+        self.generations[generation].lines.iter().all(|line| self.lines[*line].answered)
+    }
+
+    /// How many lines need not come.
+    pub(crate) fn excused(&self) -> usize {
+        self.lines.iter().filter(|line| line.excused).count()
     }
 
     /// The agent knows that it is done with a line.
@@ -209,8 +235,12 @@ impl Truth {
 
     /// The newest generation that a saved file can be.
     fn generation_of(&self, saved: &SavedFile) -> Option<usize> {
+        let file = (saved.identity.inode, saved.identity.birth.unwrap_or_default());
+        let (end, tail) = (saved.mark.offset.0, saved.mark.tail);
         let is_it = |generation: &Generation| {
-            generation.inode == saved.identity.inode && begins_with(generation, saved.head)
+            generation.files.contains(&file)
+                && has(generation, 0, saved.head)
+                && end.checked_sub(u64::from(tail.len)).is_some_and(|at| has(generation, at, tail))
         };
         self.generations.iter().rposition(is_it)
     }
@@ -222,11 +252,10 @@ impl Truth {
             if offset == 0 {
                 continue;
             }
-            let generation = self.generation_of(saved);
-            let generation = generation.ok_or_else(|| Broken {
-                check: Check::Ahead,
-                text: format!("{saved:?} is no file"),
-            })?;
+            let Some(generation) = self.generation_of(saved) else {
+                ensure(Check::Ahead, !PROMISED.confirmed, || format!("{saved:?} is no file"))?;
+                continue;
+            };
             let settled = self.answered_to(generation);
             ensure(Check::Ahead, offset <= settled, || {
                 let generation = &self.generations[generation];
@@ -248,8 +277,7 @@ impl Truth {
         }
         for line in &mut self.lines {
             let from = from.get(&line.generation).copied().unwrap_or(0);
-            let gone = self.generations[line.generation].destroyed;
-            line.allowed += u32::from(!gone && from <= line.start && 0 < line.stored);
+            line.allowed += u32::from(from <= line.start && 0 < line.stored);
         }
     }
 
@@ -258,7 +286,18 @@ impl Truth {
         self.generations[generation].destroyed = true;
         for line in &self.generations[generation].lines {
             let line = &mut self.lines[*line];
-            line.excused |= from < line.end;
+            line.excused |= from < line.end && !line.answered;
+        }
+    }
+
+    /// What a generation holds was there, outside of the globs, before anything was known of its
+    /// file: nobody reads that.
+    pub(crate) fn was_before_us(&mut self, generation: usize) {
+        self.destroyed(generation, 0);
+        self.is_before_us = true;
+        for line in &self.generations[generation].lines {
+            self.before_us += u64::from(!self.lines[*line].answered);
+            self.lines[*line].answered = true;
         }
     }
 
@@ -277,19 +316,20 @@ impl Truth {
         Err(Broken {
             check,
             text: format!(
-                "{count} of {} lines; the first is {number}: {line:?} of {} bytes in inode {}, \
+                "{count} of {} lines; the first is {number}: {line:?} of {} bytes in {:?}, \
                  destroyed {}",
                 self.lines.len(),
                 generation.content.len(),
-                generation.inode,
+                generation.files,
                 generation.destroyed
             ),
         })
     }
 }
 
-fn begins_with(generation: &Generation, head: Fingerprint) -> bool {
-    let len = usize::from(head.len);
-    let bytes = generation.content.get(..len);
-    bytes.is_some_and(|bytes| len == 0 || xxh3_64(bytes) == head.hash)
+/// Whether a generation has the bytes that `print` is of, at `from`.
+fn has(generation: &Generation, from: u64, print: Fingerprint) -> bool {
+    let from = usize::try_from(from).expect("it fits");
+    let bytes = generation.content.get(from..from + usize::from(print.len));
+    bytes.is_some_and(|bytes| bytes.is_empty() || xxh3_64(bytes) == print.hash)
 }

@@ -8,16 +8,20 @@ use std::rc::Rc;
 
 use skald::model::{FileStat, Files, Identity, Kind, UnixNanos};
 
+use crate::choices::Choices;
+
 /// A log file. Its content survives a power cut: the services that write it are not under test.
 #[derive(Debug)]
 pub(crate) struct Inode {
     /// Its number, which a later file may get.
     pub(crate) number: u64,
-    born: UnixNanos,
+    /// When it was made.
+    pub(crate) born: UnixNanos,
     /// The source whose globs find it.
     pub(crate) source: usize,
-    /// When it was last written, in counted writes.
+    /// When it was last written.
     pub(crate) modified: Cell<UnixNanos>,
+    clock: Rc<Cell<UnixNanos>>,
     /// Its bytes.
     pub(crate) data: RefCell<Vec<u8>>,
     /// Its names.
@@ -31,7 +35,7 @@ pub(crate) struct Inode {
 impl Inode {
     /// Its content was changed.
     pub(crate) fn touch(&self) {
-        self.modified.set(UnixNanos(self.modified.get().0 + 1));
+        self.modified.set(self.clock.get());
     }
 }
 
@@ -64,14 +68,22 @@ pub(crate) struct Faults {
     pub(crate) state_every: u64,
     /// The process dies at this operation on the state folder, counted down from here.
     pub(crate) die_in: Option<u32>,
+    /// The power goes at this operation of any kind, counted down from here.
+    pub(crate) cut_in: Option<u64>,
     /// Mutation: `sync` claims success and does nothing.
     pub(crate) sync_lies: bool,
+    /// Mutation: `sync_folder` does so.
+    pub(crate) sync_folder_lies: bool,
+    /// Mutation: a file that was deleted cannot be read, though it is open.
+    pub(crate) deleted_is_gone: bool,
 }
 
 /// The disk.
 #[derive(Debug)]
 pub(crate) struct Disk {
     rng: fastrand::Rng,
+    /// The time on the wall.
+    pub(crate) clock: Rc<Cell<UnixNanos>>,
     /// Log files by name.
     pub(crate) names: BTreeMap<PathBuf, Rc<Inode>>,
     /// All inodes that may still be in use, for their numbers.
@@ -80,7 +92,10 @@ pub(crate) struct Disk {
     reuse_every: u64,
     next_inode: u64,
     state: Names,
-    state_durable: Names,
+    /// The names that the state folder has had since it was synced, the oldest first.
+    state_before: Vec<Names>,
+    /// What a power cut leaves.
+    pub(crate) choices: Choices,
     /// What goes wrong.
     pub(crate) faults: Faults,
     /// The process died in an operation.
@@ -94,15 +109,17 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(rng: fastrand::Rng, reuse_every: u64) -> Self {
+    pub(crate) fn new(mut rng: fastrand::Rng, reuse_every: u64) -> Self {
         Self {
+            choices: Choices::Chance(rng.fork()),
             rng,
+            clock: Rc::default(),
             names: BTreeMap::new(),
             inodes: Vec::new(),
             reuse_every,
             next_inode: 100,
             state: Names::new(),
-            state_durable: Names::new(),
+            state_before: Vec::new(),
             faults: Faults::default(),
             died: false,
             failures: 0,
@@ -118,7 +135,11 @@ impl Disk {
     /// Creates a log file, in place of the one that has the name.
     pub(crate) fn create(&mut self, path: &Path, source: usize, now: UnixNanos) -> Rc<Inode> {
         self.unlink(path);
-        let free = |inode: &Rc<Inode>| inode.links.get() == 0 && Rc::strong_count(inode) == 1;
+        // A scan takes a number that is used again under another name for a renamed file, which
+        // stays with its source: that is known to go wrong between sources.
+        let free = |inode: &Rc<Inode>| {
+            inode.source == source && inode.links.get() == 0 && Rc::strong_count(inode) == 1
+        };
         let free = self.inodes.iter().position(free);
         let number = match free {
             Some(idx) if self.one_in(self.reuse_every) => {
@@ -135,6 +156,7 @@ impl Disk {
             born: now,
             source,
             modified: Cell::new(now),
+            clock: Rc::clone(&self.clock),
             data: RefCell::default(),
             links: Cell::new(1),
             opens: Cell::new(0),
@@ -160,35 +182,56 @@ impl Disk {
         replaced
     }
 
+    /// Makes a copy of a log file under another name, as compressing does: the name's ending says
+    /// that it is to be decompressed, and this disk shows what that gives.
+    pub(crate) fn copy(&mut self, from: &Inode, to: &Path, now: UnixNanos) -> Rc<Inode> {
+        let copy = self.create(to, from.source, now);
+        copy.data.borrow_mut().clone_from(&from.data.borrow());
+        copy.generation.set(from.generation.get());
+        copy
+    }
+
+    /// The names of the files that hold a generation.
+    pub(crate) fn names_of(&self, generation: usize) -> impl Iterator<Item = &Path> {
+        let holds = move |inode: &Inode| inode.generation.get() == generation;
+        self.names.iter().filter(move |(_, inode)| holds(inode)).map(|(path, _)| path.as_path())
+    }
+
+    /// Whether the agent has a file open that holds a generation.
+    pub(crate) fn is_open(&self, generation: usize) -> bool {
+        let holds = |inode: &Rc<Inode>| inode.generation.get() == generation;
+        self.inodes.iter().any(|inode| holds(inode) && 0 < inode.opens.get())
+    }
+
     /// What was not synced may be gone, or half there.
     pub(crate) fn power_cut(&mut self) {
-        if self.rng.bool() {
-            // The folder did not reach the disk by itself.
-            self.torn += u64::from(self.state.len() != self.state_durable.len());
-            self.state = self.state_durable.clone();
+        // The folder may have reached the disk by itself, up to any change.
+        let before = self.choices.choose(self.state_before.len() + 1);
+        if let Some(names) = self.state_before.get(before) {
+            self.torn += 1;
+            self.state = names.clone();
         }
         for blob in self.state.values() {
             let mut blob = blob.borrow_mut();
-            let bytes = std::mem::take(&mut blob.bytes);
+            let mut bytes = std::mem::take(&mut blob.bytes);
             if blob.synced.as_ref() == Some(&bytes) {
                 blob.bytes = bytes;
                 continue;
             }
             self.torn += 1;
-            blob.bytes = match self.rng.u8(0..4) {
-                0 => bytes,
-                1 => bytes[..self.rng.usize(0..=bytes.len())].to_vec(),
-                2 => {
-                    let mut bytes = bytes;
-                    let from = self.rng.usize(0..=bytes.len());
-                    bytes[from..].fill(0);
-                    bytes
-                }
-                _ => blob.synced.clone().unwrap_or_default(),
-            };
+            let kind = self.choices.choose(4);
+            let quarters = if kind < 2 { self.choices.choose(4) } else { 0 };
+            let from = bytes.len() * quarters / 4;
+            match kind {
+                0 => bytes.truncate(from),
+                1 => bytes[from..].fill(0),
+                2 => bytes = blob.synced.clone().unwrap_or_default(),
+                _ => {}
+            }
+            blob.bytes = bytes;
             blob.synced = Some(blob.bytes.clone());
         }
-        self.state_durable = self.state.clone();
+        self.state_before.clear();
     }
 
     /// A new process uses the disk.
@@ -197,7 +240,17 @@ impl Disk {
         self.faults.die_in = None;
     }
 
+    /// One operation more, of any kind.
+    fn operation(&mut self) -> io::Result<()> {
+        if let Some(left) = &mut self.faults.cut_in {
+            *left = left.saturating_sub(1);
+            self.died |= *left == 0;
+        }
+        if self.died { Err(io::Error::other("the process is dead")) } else { Ok(()) }
+    }
+
     fn log_operation(&mut self) -> io::Result<()> {
+        self.operation()?;
         if self.one_in(self.faults.log_every) {
             self.failures += 1;
             return Err(io::Error::other("injected"));
@@ -210,9 +263,7 @@ impl Disk {
             *left = left.saturating_sub(1);
             self.died |= *left == 0;
         }
-        if self.died {
-            return Err(io::Error::other("the process is dead"));
-        }
+        self.operation()?;
         if self.one_in(self.faults.state_every) {
             self.failures += 1;
             return Err(io::Error::other("injected"));
@@ -249,6 +300,9 @@ impl Files for Disk {
 
     fn read_at(&mut self, file: &Handle, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.log_operation()?;
+        if self.faults.deleted_is_gone && file.0.links.get() == 0 {
+            return Err(io::Error::other("deleted"));
+        }
         let data = file.0.data.borrow();
         let from = usize::try_from(offset).expect("it fits").min(data.len());
         let mut len = buf.len().min(data.len() - from);
@@ -264,6 +318,9 @@ impl Files for Disk {
     }
 
     fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        if !self.state.contains_key(path) {
+            self.state_before.push(self.state.clone());
+        }
         let blob = Rc::clone(self.state.entry(path.to_owned()).or_default());
         // The old content is cut off before the new one comes.
         blob.borrow_mut().bytes.clear();
@@ -289,6 +346,7 @@ impl Files for Disk {
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         self.state_operation()?;
         let blob = self.blob(from)?;
+        self.state_before.push(self.state.clone());
         self.state.remove(from);
         self.state.insert(to.to_owned(), blob);
         Ok(())
@@ -296,7 +354,9 @@ impl Files for Disk {
 
     fn sync_folder(&mut self, _: &Path) -> io::Result<()> {
         self.state_operation()?;
-        self.state_durable = self.state.clone();
+        if !self.faults.sync_folder_lies {
+            self.state_before.clear();
+        }
         Ok(())
     }
 }

@@ -7,9 +7,9 @@ use skald::app::Source;
 use skald::parse::{self, Field, Format, Guard, Plan, Rule};
 use skald::push::{self, Auth, Proxy, Retry, StructuredMetadata, Tls};
 
-use crate::faults::Knobs;
+use crate::knobs::Knobs;
 
-/// The two sources, in the form of `config`.
+/// The sources, in the form of `config`: the odd ones have other rules than the even ones.
 pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
     let field = |name: &str, from: &str| Field {
         name: name.to_owned(),
@@ -21,34 +21,31 @@ pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
     let plain = |name, from| Field { map: Vec::new(), ..field(name, from) };
     let times =
         || Rule::Timestamp { from: vec![parse::Path(vec!["ts".to_owned()])], formats: Vec::new() };
-    let rules = [
-        vec![
-            Rule::Label(vec![plain("level", "level"), plain("event_type", "event")]),
-            Rule::Metadata(vec![plain("request_id", "rid")]),
-            times(),
-        ],
-        vec![
-            Rule::Label(vec![field("level", "level")]),
-            Rule::Metadata(vec![plain("request_id", "rid"), plain("event", "event")]),
-            times(),
-        ],
-    ];
-    let source = |(idx, rules)| {
+    let rules = |idx: usize| {
+        let (labels, metadata) = if idx.is_multiple_of(2) {
+            (vec![plain("level", "level"), plain("event_type", "event")], Vec::new())
+        } else {
+            (vec![field("level", "level")], vec![plain("event", "event")])
+        };
+        let metadata = [vec![plain("request_id", "rid")], metadata].concat();
+        vec![Rule::Label(labels), Rule::Metadata(metadata), times()]
+    };
+    let source = |idx: usize| {
         let name = format!("s{idx}");
         let plan = Arc::new(Plan::compile(&parse::Options {
             source: name.clone(),
             format: Format::Json,
             labels: vec![("app".to_owned(), name.clone())],
-            rules,
+            rules: rules(idx),
             line_bytes: u32::try_from(knobs.line_bytes).expect("it fits"),
-            age: Duration::from_secs(24 * 3600),
+            age: knobs.limit_age,
             guard_values: 0,
             guard_per: Duration::from_secs(3600),
         }));
         let guard = Mutex::new(Guard::new(&plan));
         Source { name, plan, guard, values_max: 0 }
     };
-    rules.into_iter().enumerate().map(source).collect()
+    (0..knobs.sources).map(source).collect()
 }
 
 /// A way to Loki that is never taken.

@@ -10,9 +10,10 @@ use skald::model::{Now, Pool, SourceId, UnixNanos};
 use skald::push::{Sender, Step};
 use skald::telemetry::Metrics;
 
-use crate::agent::store;
 use crate::checks::{Check, Draft, Fate, Generation, Meaning, Result, Truth, ensure};
-use crate::faults::{Knobs, Loki, Reply};
+use crate::knobs::Knobs;
+use crate::lane::store;
+use crate::loki::{Loki, Reply};
 use crate::settings::{push_options, sources};
 
 /// The most that is read at once, as in `app::stdin`.
@@ -22,7 +23,7 @@ const BEGINNING: i64 = 1_793_491_200_000_000_000;
 
 /// A pipe of lines, the last one maybe without its newline.
 fn input(rng: &mut fastrand::Rng, knobs: &Knobs, truth: &mut Truth) -> Vec<u8> {
-    truth.generations.push(Generation::of(0));
+    truth.generations.push(Generation::of(0, UnixNanos(0)));
     let lines = rng.u64(1..2000);
     for id in 0..lines {
         let pad: String = (0..rng.usize(0..200)).map(|_| rng.alphanumeric()).collect();
@@ -104,7 +105,7 @@ pub(crate) fn run(seed: u64) -> Result {
         at += Duration::from_micros(rng.u64(1..5000));
         loki.healed |= rest.is_empty();
         if weather_at <= at {
-            weather_at = at + loki.change();
+            weather_at = at + loki.change(at);
         }
         let now = Now { mono: at, wall: UnixNanos(BEGINNING).plus(at) };
         ended |= turn(&mut worker, &mut rest, &mut rng, now);
@@ -131,7 +132,7 @@ pub(crate) fn run(seed: u64) -> Result {
                 None => {}
             },
             Step::Post(body) => {
-                let reply = loki.push(&body);
+                let reply = loki.push(0, &body);
                 step_at = at + reply.delay;
                 flight = Some(reply);
             }

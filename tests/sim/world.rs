@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use skald::checkpoint::{self, State};
+use skald::checkpoint::{self, SavedFile, State};
 use skald::model::{Now, UnixNanos};
 
-use crate::agent::{Agent, Mutation};
+use crate::agent::{Agent, Mutation, stem};
 use crate::checks::{Check, Result, Truth, ensure};
 use crate::disk::{Disk, Inode};
-use crate::faults::{Knobs, Loki};
-use crate::writer::{self, Writer};
+use crate::knobs::{Hold, Knobs};
+use crate::loki::Loki;
+use crate::writer::{self, Site, Writer, is_found, is_in_globs};
 
 /// The wall clock at the beginning, 2026-11-01.
 const BEGINNING: i64 = 1_793_491_200_000_000_000;
@@ -55,20 +56,21 @@ enum Next {
 }
 
 /// Everything.
-struct World {
+pub(crate) struct World {
     rng: fastrand::Rng,
-    knobs: Knobs,
+    pub(crate) knobs: Knobs,
     mutation: Mutation,
     /// Time since the beginning.
-    time: Duration,
-    disk: Disk,
-    loki: Loki,
-    truth: Truth,
+    pub(crate) time: Duration,
+    pub(crate) disk: Disk,
+    pub(crate) loki: Loki,
+    pub(crate) truth: Truth,
     writer: Writer,
-    agent: Option<Agent>,
+    pub(crate) agent: Option<Agent>,
     /// When the process started.
     started: Duration,
-    start_at: Duration,
+    /// When it starts.
+    pub(crate) start_at: Duration,
     end_at: Duration,
     scan_at: Duration,
     save_at: Duration,
@@ -77,27 +79,31 @@ struct World {
     /// The last checkpoint that was saved, and those that may have been since.
     saved: State,
     attempts: Vec<State>,
-    stats: Stats,
+    /// The power was cut since the last start.
+    was_cut: bool,
+    /// Processes that have ended.
+    pub(crate) ends: u64,
+    pub(crate) stats: Stats,
 }
 
 /// Runs one seed.
 pub(crate) fn run(seed: u64, mutation: Mutation) -> Result<Stats> {
-    let mut world = World::new(seed, mutation);
-    while world.time < world.knobs.duration {
-        world.event()?;
-    }
+    let knobs = Knobs::new(&mut fastrand::Rng::with_seed(seed));
+    let mut world = World::new(seed, knobs, mutation);
+    world.live()?;
     world.heal()?;
     Ok(world.finish())
 }
 
 impl World {
-    fn new(seed: u64, mutation: Mutation) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let knobs = Knobs::new(&mut rng);
+    pub(crate) fn new(seed: u64, knobs: Knobs, mutation: Mutation) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x5ca1_ab1e);
         let mut disk = Disk::new(rng.fork(), knobs.inode_reuse);
         disk.faults.log_every = knobs.log_faults;
         disk.faults.state_every = knobs.state_faults;
         disk.faults.sync_lies = mutation == Mutation::SkipFsync;
+        disk.faults.sync_folder_lies = mutation == Mutation::SkipFolderSync;
+        disk.faults.deleted_is_gone = mutation == Mutation::DropDeleted;
         Self {
             loki: Loki::new(rng.fork()),
             writer: Writer::new(rng.fork(), knobs.clone()),
@@ -117,8 +123,18 @@ impl World {
             weather_at: Duration::ZERO,
             saved: State::default(),
             attempts: Vec::new(),
+            was_cut: false,
+            ends: 0,
             stats: Stats::default(),
         }
+    }
+
+    /// Services write, and all that may go wrong does.
+    pub(crate) fn live(&mut self) -> Result {
+        while self.time < self.knobs.duration {
+            self.event()?;
+        }
+        Ok(())
     }
 
     fn wall(&self) -> UnixNanos {
@@ -146,6 +162,7 @@ impl World {
         assert!(at != Duration::MAX, "time has stopped");
         self.time = self.time.max(at);
         let now = self.now();
+        self.disk.clock.set(now.wall);
         match next {
             Next::Step => {
                 if let Some(agent) = &mut self.agent {
@@ -158,30 +175,38 @@ impl World {
                 }
             }
             Next::Scan => self.scan(),
-            Next::Save => self.save()?,
-            Next::Write => {
-                let agent = &self.agent;
-                let read_to = |inode: &Inode| {
-                    (0 < inode.opens.get())
-                        .then(|| agent.as_ref().map_or(0, |agent| agent.read_to(inode.number)))
-                };
-                let at = (self.time, self.wall());
-                let pause = self.writer.step(&mut self.disk, &mut self.truth, at, &read_to);
-                self.write_at = self.time + pause;
+            Next::Save => return self.save(),
+            Next::Write => self.write(),
+            Next::Weather => {
+                self.weather_at = self.time + self.loki.change(self.time);
             }
-            Next::Weather => self.weather_at = self.time + self.loki.change(),
             Next::End => self.end_somehow(),
             Next::Start => self.start()?,
+        }
+        if self.disk.died && self.agent.is_some() {
+            self.end(true);
         }
         Ok(())
     }
 
+    fn write(&mut self) {
+        let agent = &self.agent;
+        let read_to = |inode: &Inode| agent.as_ref().map_or(0, |agent| agent.read_to(inode));
+        let wall = self.wall();
+        let mut site = Site {
+            disk: &mut self.disk,
+            truth: &mut self.truth,
+            mono: self.time,
+            wall,
+            read_to: &read_to,
+        };
+        self.write_at = self.time + self.writer.step(&mut site);
+    }
+
     fn scan(&mut self) {
         let now = self.now();
-        let globs_find_rotated = self.knobs.globs_find_rotated;
-        let find = |path: &Path| globs_find_rotated || path.extension().is_some_and(|e| e == "log");
         if let Some(agent) = &mut self.agent {
-            agent.scan(find, now, &mut self.disk);
+            agent.scan(&self.knobs, now, &mut self.disk);
         }
         self.scan_at = self.time + self.knobs.scan;
     }
@@ -231,21 +256,19 @@ impl World {
     /// The process is no more.
     fn end(&mut self, suddenly: bool) {
         self.agent = None;
+        self.ends += 1;
         (self.scan_at, self.save_at, self.end_at) = (Duration::MAX, Duration::MAX, Duration::MAX);
         self.start_at = self.time + Duration::from_millis(self.rng.u64(0..10_000));
         if suddenly && self.rng.u64(0..self.knobs.one_in_cut) == 0 {
             self.stats.add("power cuts", 1);
             self.disk.power_cut();
+            self.was_cut = true;
         }
-        let named: Vec<usize> = self
-            .disk
-            .names
-            .iter()
-            .filter(|(path, _)| path.extension().is_some_and(|e| e == "log"))
-            .map(|(_, inode)| inode.generation.get())
-            .collect();
         for generation in 0..self.truth.generations.len() {
-            if !named.contains(&generation) {
+            let mut names = self.disk.names_of(generation);
+            let is_found = names.any(|path| is_found(path, &self.knobs));
+            drop(names);
+            if !is_found {
                 self.truth.destroyed(generation, 0);
             }
         }
@@ -259,9 +282,13 @@ impl World {
             format!("{:?}; {:?} is none of {:?}", loaded.damage, loaded.state, self.saved)
         })?;
         self.truth.restarted(&loaded.state.files);
-        self.saved = loaded.state.clone();
-        self.attempts.clear();
+        if std::mem::take(&mut self.was_cut) {
+            // Only a power cut tells which of them it was for good.
+            self.saved = loaded.state.clone();
+            self.attempts.clear();
+        }
         let files = loaded.state.files;
+        self.leave_what_was_before(&files);
         self.agent = Some(Agent::start(&self.knobs, files, self.rng.fork(), self.mutation));
         (self.started, self.start_at) = (self.time, Duration::MAX);
         (self.scan_at, self.save_at) = (self.time, self.time + TICK);
@@ -270,13 +297,41 @@ impl World {
         Ok(())
     }
 
+    /// What has left the globs, of files that nobody has followed yet, is from before our time.
+    fn leave_what_was_before(&mut self, files: &[SavedFile]) {
+        let is_followed = |path: &Path| files.iter().any(|file| *file.stem == *stem(path));
+        let names = self.disk.names.iter();
+        let left = names.filter(|(path, _)| !is_in_globs(path, &self.knobs) && !is_followed(path));
+        let left: Vec<usize> = left.map(|(_, inode)| inode.generation.get()).collect();
+        for generation in left {
+            if !self.disk.names_of(generation).any(|path| is_in_globs(path, &self.knobs)) {
+                self.truth.was_before_us(generation);
+            }
+        }
+    }
+
     fn lifetime(&mut self) -> Duration {
         let life = self.knobs.life;
         life.map_or(Duration::MAX / 2, |mean| Duration::from_millis(self.rng.u64(0..2 * mean)))
     }
 
     /// All is well from here on: everything that can be delivered is, in time, and once.
-    fn heal(&mut self) -> Result {
+    pub(crate) fn heal(&mut self) -> Result {
+        self.calm_down()?;
+        self.arrives()?;
+        let now = self.now();
+        if let Some(agent) = &mut self.agent {
+            agent.stop(now);
+        }
+        let stops = |world: &Self| world.agent.as_ref().is_some_and(Agent::is_stopping);
+        self.until(self.time + PROGRESS, |world| !stops(world))?;
+        ensure(Check::Progress, !stops(self), || "it does not stop".to_owned())?;
+        // Another start finds nothing to send.
+        self.until(self.time + 2 * PROGRESS, |_| false)
+    }
+
+    /// Nothing goes wrong any more, and nothing is written.
+    pub(crate) fn calm_down(&mut self) -> Result {
         self.writer.finish(&mut self.truth);
         self.loki.healed = true;
         self.disk.faults.log_every = 0;
@@ -292,6 +347,11 @@ impl World {
             self.start_at = self.time;
             self.event()?;
         }
+        Ok(())
+    }
+
+    /// All lines that have to come do.
+    fn arrives(&mut self) -> Result {
         // Nothing that only waits: every 30 s there is less to do.
         let waits = self.agent.as_ref().map_or(Duration::ZERO, Agent::waits_until);
         let mut deadline = self.time.max(self.started + waits) + PROGRESS;
@@ -313,19 +373,11 @@ impl World {
                 self.truth.nothing_lost(Check::Lost).err().map_or(broken.check, |lost| lost.check);
             return Err(broken);
         }
-        let now = self.now();
-        if let Some(agent) = &mut self.agent {
-            agent.stop(now);
-        }
-        let stops = |world: &Self| world.agent.as_ref().is_some_and(Agent::is_stopping);
-        self.until(self.time + PROGRESS, |world| !stops(world))?;
-        ensure(Check::Progress, !stops(self), || "it does not stop".to_owned())?;
-        // Another start finds nothing to send.
-        self.until(self.time + 2 * PROGRESS, |_| false)
+        Ok(())
     }
 
     /// Goes on until `deadline`, or until a look every second finds that it is `done`.
-    fn until(&mut self, deadline: Duration, done: impl Fn(&Self) -> bool) -> Result {
+    pub(crate) fn until(&mut self, deadline: Duration, done: impl Fn(&Self) -> bool) -> Result {
         let mut look_at = self.time;
         while self.time < deadline {
             if look_at <= self.time {
@@ -339,16 +391,34 @@ impl World {
         Ok(())
     }
 
-    fn finish(mut self) -> Stats {
-        let Writer { done, .. } = &self.writer;
-        let writer::Done { rotations, truncations, deletions } = done.clone();
-        let excused = self.truth.lines.iter().filter(|line| line.excused).count() as u64;
+    /// Counts what happened.
+    ///
+    /// # Panics
+    /// If the harness let something be destroyed that it should have held.
+    pub(crate) fn finish(mut self) -> Stats {
+        let excused = self.truth.excused() as u64;
+        let before_us = self.truth.before_us;
+        let may_lose = match self.knobs.hold {
+            Hold::Answered => false,
+            Hold::Opened => 0 < self.ends,
+            Hold::Never => true,
+        };
+        let is_held = may_lose || excused == 0 || self.truth.is_before_us;
+        assert!(is_held, "{excused} lines were destroyed against the rules, {:?}", self.knobs);
+        let writer::Done { rotations, truncations, copies, regrown, compressed, .. } =
+            self.writer.done;
+        let writer::Done { deletions, postponed, .. } = self.writer.done;
         for (name, count) in [
             ("lines", self.truth.lines.len() as u64),
             ("destroyed before they had to be read", excused),
+            ("left the globs before their file was followed", before_us),
             ("duplicates", self.truth.duplicates),
             ("rotations", rotations),
+            ("rotations postponed", postponed),
             ("truncations", truncations),
+            ("truncations with a copy", copies),
+            ("truncations regrown to the byte", regrown),
+            ("compressed generations", compressed),
             ("deletions", deletions),
             ("disk failures", self.disk.failures),
             ("torn files", self.disk.torn),

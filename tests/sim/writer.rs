@@ -6,18 +6,16 @@ use std::time::Duration;
 
 use skald::model::UnixNanos;
 
-use crate::checks::{Draft, Fate, Generation, Meaning, Truth};
+use crate::checks::{Draft, Generation, Truth};
 use crate::disk::{Disk, Inode};
-use crate::faults::Knobs;
+use crate::knobs::{Hold, Knobs, PROMISED, pick};
+use crate::lines::{Lines, Whose};
 
 const SECOND: i64 = 1_000_000_000;
 
 /// A service holds on to a file for at most so long after it was rotated: well below the time for
 /// which the agent does.
 const LINGER: Duration = Duration::from_secs(3);
-
-/// Most generations of a file that keep a name.
-const KEPT: usize = 3;
 
 /// A service's file.
 #[derive(Debug)]
@@ -29,6 +27,17 @@ struct Slot {
     behind: i64,
     /// A rotated file that is still written to, and until when.
     before: Option<(Rc<Inode>, Duration)>,
+    /// What waits until it may be done; nothing is written before.
+    wish: Option<Act>,
+}
+
+/// What can be done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Replace,
+    Truncate,
+    /// So many rotations, so fast that nobody looks between them.
+    Rotate(u8),
 }
 
 /// What was done how often.
@@ -36,7 +45,11 @@ struct Slot {
 pub(crate) struct Done {
     pub(crate) rotations: u64,
     pub(crate) truncations: u64,
+    pub(crate) copies: u64,
+    pub(crate) regrown: u64,
+    pub(crate) compressed: u64,
     pub(crate) deletions: u64,
+    pub(crate) postponed: u64,
 }
 
 /// All services.
@@ -44,54 +57,76 @@ pub(crate) struct Done {
 pub(crate) struct Writer {
     rng: fastrand::Rng,
     knobs: Knobs,
+    lines: Lines,
     slots: Vec<Slot>,
-    next_id: u64,
     pub(crate) done: Done,
 }
 
-/// How far the agent has read in the inode, if it has it open.
-pub(crate) type ReadTo<'a> = &'a dyn Fn(&Inode) -> Option<u64>;
+/// What an act works on.
+pub(crate) struct Site<'a> {
+    pub(crate) disk: &'a mut Disk,
+    pub(crate) truth: &'a mut Truth,
+    /// Time since the beginning, and on the wall.
+    pub(crate) mono: Duration,
+    pub(crate) wall: UnixNanos,
+    /// How far the agent has read in the file.
+    pub(crate) read_to: &'a dyn Fn(&Inode) -> u64,
+}
+
+/// Whether the agent is to find a file of this name: the globs are `*.log` or `*.log*`.
+pub(crate) fn is_found(path: &Path, knobs: &Knobs) -> bool {
+    let name = path.to_string_lossy();
+    if name.ends_with(".gz") {
+        return PROMISED.gz;
+    }
+    is_in_globs(path, knobs) || PROMISED.siblings
+}
+
+/// Whether a name is in the globs.
+pub(crate) fn is_in_globs(path: &Path, knobs: &Knobs) -> bool {
+    let name = path.to_string_lossy();
+    name.ends_with(".log") || (knobs.globs_find_rotated && !name.ends_with(".gz"))
+}
+
+/// The name of a rotated generation.
+fn older(path: &Path, age: usize, ending: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{age}{ending}", path.display()))
+}
 
 impl Writer {
-    pub(crate) fn new(rng: fastrand::Rng, knobs: Knobs) -> Self {
-        Self { rng, knobs, slots: Vec::new(), next_id: 0, done: Done::default() }
-    }
-
-    /// The name of a rotated generation.
-    fn older(&self, path: &Path, age: usize) -> PathBuf {
-        let suffix = if self.knobs.globs_find_rotated { "log" } else { "old" };
-        path.with_extension(format!("{age}.{suffix}"))
+    pub(crate) fn new(mut rng: fastrand::Rng, knobs: Knobs) -> Self {
+        let lines = Lines::new(rng.fork(), knobs.clone());
+        Self { rng, knobs, lines, slots: Vec::new(), done: Done::default() }
     }
 
     /// Does one thing. Returns after how long the next one comes.
-    pub(crate) fn step(
-        &mut self,
-        disk: &mut Disk,
-        truth: &mut Truth,
-        at: (Duration, UnixNanos),
-        read_to: ReadTo<'_>,
-    ) -> Duration {
-        let (mono, wall) = at;
+    pub(crate) fn step(&mut self, site: &mut Site<'_>) -> Duration {
         if self.slots.len() < self.knobs.files && (self.slots.is_empty() || self.rng.u8(0..10) == 0)
         {
-            self.open(disk, truth, wall);
+            self.open(site);
         }
         let idx = self.rng.usize(0..self.slots.len());
-        match self.rng.u16(0..500) {
-            0..3 => self.rotate(idx, disk, truth, at, read_to),
-            3..6 if self.knobs.copytruncate => self.truncate(idx, truth, read_to),
-            6 => self.replace(idx, disk, truth, wall, read_to),
-            7..50 => self.begin_line(idx, truth, wall),
-            _ => {
-                let lines = self.rng.usize(1..8);
-                let slot = &self.slots[idx];
-                let old = slot.before.as_ref().filter(|(_, until)| mono < *until);
-                let inode = old.map_or(&slot.inode, |(inode, _)| inode);
-                let inode = Rc::clone(inode);
-                for _ in 0..lines {
-                    self.write_line(idx, &inode, truth, wall);
-                }
+        if self.rng.u32(0..self.knobs.one_in_rotate) == 0 && self.slots[idx].wish.is_none() {
+            self.slots[idx].wish = Some(match self.rng.u8(0..6) {
+                0 => Act::Replace,
+                1..4 if self.knobs.copytruncate => Act::Truncate,
+                _ => Act::Rotate(pick(&mut self.rng, &[1, 1, 2, 4])),
+            });
+        }
+        if let Some(act) = self.slots[idx].wish.take() {
+            let is_done = match act {
+                Act::Replace => self.replace(idx, site),
+                Act::Truncate => self.truncate(idx, site),
+                Act::Rotate(times) => self.rotate_often(idx, times, site),
+            };
+            if !is_done {
+                self.slots[idx].wish = Some(act);
+                self.done.postponed += 1;
             }
+        } else if self.rng.u8(0..12) == 0 {
+            self.begin_line(idx, site);
+        } else {
+            self.write_some(idx, site);
         }
         Duration::from_millis(self.rng.u64(1..2 * self.knobs.write_pause))
     }
@@ -106,198 +141,254 @@ impl Writer {
         }
     }
 
-    fn open(&mut self, disk: &mut Disk, truth: &mut Truth, wall: UnixNanos) {
+    fn open(&mut self, site: &mut Site<'_>) {
         let path = PathBuf::from(format!("/log/{}.log", self.slots.len()));
-        let source = self.rng.usize(0..self.knobs.sources);
-        let inode = begin(disk, truth, &path, source, wall);
+        // Each source has a file before any has two.
+        let source = self.slots.len() % self.knobs.sources;
         let behind = match self.rng.u8(0..6) {
-            0 => 2 * 3600 * SECOND,
-            1 => 1200 * SECOND,
+            0 if self.knobs.late_files => 2 * 3600 * SECOND,
+            1 if self.knobs.late_files => 1200 * SECOND,
             _ => 0,
         };
-        self.slots.push(Slot { path, source, inode, behind, before: None });
+        let inode = self.create(&path, source, site);
+        self.slots.push(Slot { path, source, inode, behind, before: None, wish: None });
     }
 
-    fn rotate(
-        &mut self,
-        idx: usize,
-        disk: &mut Disk,
-        truth: &mut Truth,
-        at: (Duration, UnixNanos),
-        read_to: ReadTo<'_>,
-    ) {
+    fn create(&mut self, path: &Path, source: usize, site: &mut Site<'_>) -> Rc<Inode> {
+        let inode = site.disk.create(path, source, site.wall);
+        self.begin(&inode, site);
+        inode
+    }
+
+    /// A generation begins in a file.
+    fn begin(&mut self, inode: &Inode, site: &mut Site<'_>) {
+        site.truth.generations.push(Generation::of(inode.number, inode.born));
+        let generation = site.truth.generations.len() - 1;
+        inode.generation.set(generation);
+        if self.knobs.equal_heads {
+            let stamp = &mut site.truth.generations[generation].stamp;
+            let banner = self.lines.banner(site.wall, stamp);
+            write(inode, site.truth, &banner.text);
+            site.truth.wrote(generation, 0, banner);
+        }
+    }
+
+    fn rotate_often(&mut self, idx: usize, times: u8, site: &mut Site<'_>) -> bool {
+        for done in 0..times {
+            if !self.rotate(idx, site) {
+                return 0 < done;
+            }
+            self.write_some(idx, site);
+        }
+        true
+    }
+
+    /// A file gets the name of an older generation, and a new one its own. All acts return
+    /// whether they may be done.
+    fn rotate(&mut self, idx: usize, site: &mut Site<'_>) -> bool {
+        let (path, source) = (self.slots[idx].path.clone(), self.slots[idx].source);
+        let old = Rc::clone(&self.slots[idx].inode);
+        let leaves = !is_found(&older(&path, 1, ""), &self.knobs);
+        if leaves && !self.may_go(&old, site) || !self.make_room(idx, site) {
+            return false;
+        }
         self.done.rotations += 1;
-        let path = self.slots[idx].path.clone();
-        let oldest = disk.unlink(&self.older(&path, KEPT));
-        if let Some(oldest) = oldest.filter(|_| self.knobs.globs_find_rotated) {
-            self.unnamed(&oldest, truth, read_to);
-        }
-        for age in (1..KEPT).rev() {
-            disk.rename_log(&self.older(&path, age), &self.older(&path, age + 1));
-        }
-        disk.rename_log(&path, &self.older(&path, 1));
-        let source = self.slots[idx].source;
-        let inode = begin(disk, truth, &path, source, at.1);
-        let slot = &mut self.slots[idx];
-        let old = std::mem::replace(&mut slot.inode, inode);
-        if self.knobs.globs_find_rotated {
-            finish_line(&old, truth);
+        site.disk.rename_log(&path, &older(&path, 1, ""));
+        let inode = self.create(&path, source, site);
+        self.slots[idx].inode = inode;
+        if leaves {
+            self.unnamed(&old, site);
         } else {
-            self.unnamed(&old, truth, read_to);
+            finish_line(&old, site.truth);
         }
         let slot = &mut self.slots[idx];
-        if truth.generations[old.generation.get()].partial.is_some() {
-            leave_fragment(&old, self.knobs.line_bytes, truth);
+        if site.truth.generations[old.generation.get()].partial.is_some() {
+            leave_fragment(&old, self.knobs.line_bytes, site.truth);
             slot.before = None;
         } else {
-            slot.before = Some((old, at.0 + LINGER.mul_f64(self.rng.f64())));
+            slot.before = Some((old, site.mono + LINGER.mul_f64(self.rng.f64())));
+        }
+        true
+    }
+
+    /// Moves the older generations on, so that the name of the first is free; `false` when the
+    /// oldest must not go yet.
+    fn make_room(&mut self, idx: usize, site: &mut Site<'_>) -> bool {
+        let (path, kept) = (self.slots[idx].path.clone(), self.knobs.kept);
+        let endings = ["", ".gz"];
+        let last = endings.map(|ending| older(&path, kept, ending));
+        let oldest = last.iter().find_map(|name| site.disk.names.get(name).map(|_| name));
+        if let Some(oldest) = oldest {
+            let inode = Rc::clone(&site.disk.names[oldest]);
+            if !self.may_go(&inode, site) {
+                return false;
+            }
+            site.disk.unlink(oldest);
+            self.unnamed(&inode, site);
+        }
+        let lingers = |inode: &Rc<Inode>| {
+            let before = self.slots[idx].before.as_ref();
+            before.is_some_and(|(old, until)| Rc::ptr_eq(old, inode) && site.mono < *until)
+        };
+        for age in (1..kept).rev() {
+            let name = older(&path, age, "");
+            let plain = site.disk.names.get(&name).cloned();
+            if let Some(inode) = plain.filter(|inode| self.knobs.gz && !lingers(inode)) {
+                finish_line(&inode, site.truth);
+                let copy = site.disk.copy(&inode, &older(&path, age + 1, ".gz"), site.wall);
+                // As gzip does.
+                copy.modified.set(inode.modified.get());
+                let generation = &mut site.truth.generations[inode.generation.get()];
+                generation.files.push((copy.number, copy.born));
+                site.disk.unlink(&name);
+                self.done.compressed += 1;
+            }
+            for ending in endings {
+                site.disk.rename_log(&older(&path, age, ending), &older(&path, age + 1, ending));
+            }
+        }
+        true
+    }
+
+    /// Whether the last name of a file may be taken away.
+    fn may_go(&self, inode: &Inode, site: &Site<'_>) -> bool {
+        let generation = inode.generation.get();
+        let is_answered = site.truth.is_answered(generation)
+            && site.truth.generations[generation].partial.is_none();
+        match self.knobs.hold {
+            Hold::Answered => is_answered,
+            Hold::Opened => is_answered || site.disk.is_open(generation),
+            Hold::Never => true,
         }
     }
 
-    /// The file has no name that the globs find: who has not opened it never will.
-    fn unnamed(&self, inode: &Inode, truth: &mut Truth, read_to: ReadTo<'_>) {
-        if read_to(inode).is_none() {
-            truth.destroyed(inode.generation.get(), 0);
+    /// A name of the file is gone. If it was the last and nobody has it open, what is not read of
+    /// it is lost.
+    fn unnamed(&self, inode: &Inode, site: &mut Site<'_>) {
+        let generation = inode.generation.get();
+        let is_found = site.disk.names_of(generation).any(|path| is_found(path, &self.knobs));
+        if !is_found && !site.disk.is_open(generation) {
+            site.truth.destroyed(generation, (site.read_to)(inode));
         }
     }
 
-    fn truncate(&mut self, idx: usize, truth: &mut Truth, read_to: ReadTo<'_>) {
+    fn truncate(&mut self, idx: usize, site: &mut Site<'_>) -> bool {
+        let (path, inode) = (self.slots[idx].path.clone(), Rc::clone(&self.slots[idx].inode));
+        let old = inode.generation.get();
+        if self.knobs.copies {
+            finish_line(&inode, site.truth);
+            if !self.make_room(idx, site) {
+                return false;
+            }
+            let copy = site.disk.copy(&inode, &older(&path, 1, ""), site.wall);
+            site.truth.generations[old].files.push((copy.number, copy.born));
+            self.done.copies += 1;
+        } else {
+            let read = self.known_read(&inode, site);
+            let all = site.truth.generations[old].content.len() as u64 <= read;
+            if !self.may_go(&inode, site) || self.knobs.hold == Hold::Opened && !all {
+                return false;
+            }
+            site.truth.destroyed(old, read);
+        }
         self.done.truncations += 1;
-        let slot = &self.slots[idx];
-        let old = slot.inode.generation.get();
-        let first_in_inode = |generation: &Generation| generation.inode == slot.inode.number;
+        let len = inode.data.borrow().len();
+        inode.data.borrow_mut().clear();
+        inode.touch();
+        self.begin(&inode, site);
+        if self.knobs.regrow {
+            self.regrow(idx, len, site);
+        }
+        true
+    }
+
+    /// How far the agent has read in the generation that a file holds, as far as one can know.
+    fn known_read(&self, inode: &Inode, site: &Site<'_>) -> u64 {
+        let now = inode.generation.get();
+        let of_this =
+            |generation: &Generation| generation.files.first() == Some(&(inode.number, inode.born));
         // Of a generation after a truncation nobody knows whether the agent has noticed it,
         // unless it has sent some of it.
-        let is_first = truth.generations.iter().position(first_in_inode) == Some(old);
-        let lines = &truth.generations[old].lines;
-        let is_known = is_first || lines.iter().any(|line| 0 < truth.lines[*line].stored);
-        let read = read_to(&slot.inode).filter(|_| is_known).unwrap_or(0);
-        truth.destroyed(old, read);
-        slot.inode.data.borrow_mut().clear();
-        slot.inode.touch();
-        slot.inode.generation.set(new_generation(truth, slot.inode.number));
+        let is_first = site.truth.generations.iter().position(of_this) == Some(now);
+        let lines = &site.truth.generations[now].lines;
+        let is_known = is_first || lines.iter().any(|line| 0 < site.truth.lines[*line].stored);
+        if is_known && 0 < inode.opens.get() { (site.read_to)(inode) } else { 0 }
     }
 
-    fn replace(
-        &mut self,
-        idx: usize,
-        disk: &mut Disk,
-        truth: &mut Truth,
-        wall: UnixNanos,
-        read_to: ReadTo<'_>,
-    ) {
+    /// A truncated file is at once about as long as before: shorter, longer or the same.
+    fn regrow(&mut self, idx: usize, len: usize, site: &mut Site<'_>) {
+        let (inode, same) = (Rc::clone(&self.slots[idx].inode), self.rng.bool());
+        let least = 300;
+        while inode.data.borrow().len() + 2 * least < len {
+            let some = self.rng.usize(least / 2..least);
+            self.write_line(idx, &inode, site, Some(some));
+        }
+        let left = len.checked_sub(inode.data.borrow().len());
+        if same && let Some(left) = left.filter(|left| least / 2 < *left) {
+            self.write_line(idx, &inode, site, Some(left));
+            self.done.regrown += u64::from(inode.data.borrow().len() == len);
+        } else if self.rng.bool() {
+            self.write_line(idx, &inode, site, Some(2 * least));
+        }
+    }
+
+    fn replace(&mut self, idx: usize, site: &mut Site<'_>) -> bool {
+        let old = Rc::clone(&self.slots[idx].inode);
+        if !self.may_go(&old, site) {
+            return false;
+        }
         self.done.deletions += 1;
         let (path, source) = (self.slots[idx].path.clone(), self.slots[idx].source);
-        disk.unlink(&path);
-        let old = Rc::clone(&self.slots[idx].inode);
-        self.unnamed(&old, truth, read_to);
-        leave_fragment(&old, self.knobs.line_bytes, truth);
+        site.disk.unlink(&path);
+        self.unnamed(&old, site);
+        leave_fragment(&old, self.knobs.line_bytes, site.truth);
         drop(old);
-        self.slots[idx].inode = begin(disk, truth, &path, source, wall);
+        self.slots[idx].inode = self.create(&path, source, site);
+        true
     }
 
-    fn begin_line(&mut self, idx: usize, truth: &mut Truth, wall: UnixNanos) {
+    fn begin_line(&mut self, idx: usize, site: &mut Site<'_>) {
         let inode = Rc::clone(&self.slots[idx].inode);
-        finish_line(&inode, truth);
+        finish_line(&inode, site.truth);
         let generation = inode.generation.get();
-        let draft = self.draft(idx, generation, truth, wall);
+        let draft = self.draft(idx, generation, site, None);
         // Behind the fields that decide what becomes of the line.
-        let fields = draft.text.windows(5).position(|bytes| bytes == b"\"pad\"");
+        let fields = memchr::memmem::find(&draft.text, b"\"pad\"");
         let written = self.rng.usize(fields.expect("all lines have it")..draft.text.len());
-        write(&inode, truth, &draft.text[..written]);
-        truth.generations[generation].partial = Some((draft, written));
+        write(&inode, site.truth, &draft.text[..written]);
+        site.truth.generations[generation].partial = Some((draft, written));
     }
 
-    fn write_line(&mut self, idx: usize, inode: &Inode, truth: &mut Truth, wall: UnixNanos) {
-        finish_line(inode, truth);
+    fn write_some(&mut self, idx: usize, site: &mut Site<'_>) {
+        let slot = &self.slots[idx];
+        let old = slot.before.as_ref().filter(|(_, until)| site.mono < *until);
+        let inode = Rc::clone(old.map_or(&slot.inode, |(inode, _)| inode));
+        for _ in 0..self.rng.usize(1..8) {
+            self.write_line(idx, &inode, site, None);
+        }
+    }
+
+    fn write_line(&mut self, idx: usize, inode: &Inode, site: &mut Site<'_>, len: Option<usize>) {
+        finish_line(inode, site.truth);
         let generation = inode.generation.get();
-        let draft = self.draft(idx, generation, truth, wall);
-        let start = truth.generations[generation].content.len() as u64;
-        write(inode, truth, &draft.text);
-        truth.wrote(generation, start, draft);
+        let draft = self.draft(idx, generation, site, len);
+        let start = site.truth.generations[generation].content.len() as u64;
+        write(inode, site.truth, &draft.text);
+        site.truth.wrote(generation, start, draft);
     }
 
     fn draft(
         &mut self,
         idx: usize,
         generation: usize,
-        truth: &mut Truth,
-        wall: UnixNanos,
+        site: &mut Site<'_>,
+        len: Option<usize>,
     ) -> Draft {
-        let (rng, slot) = (&mut self.rng, &mut self.slots[idx]);
-        let stamp = &mut truth.generations[generation].stamp;
-        self.next_id += 1;
-        let id = self.next_id;
-        let level = ["info", "info", "WARNING", "error"][rng.usize(0..4)];
-        let event = ["login", "pay", "request_end"][rng.usize(0..3)];
-        // The clock of a late file comes nearer to now.
-        slot.behind = (slot.behind - rng.i64(0..10 * SECOND)).max(0);
-        let raw = match rng.u8(0..20) {
-            0..3 if stamp.0 != 0 => None,
-            3 => Some(wall.0 - 10 * 24 * 3600 * SECOND),
-            4..9 if stamp.0 != 0 => Some(stamp.0),
-            _ => Some((wall.0 - slot.behind) / 1_000_000 * 1_000_000),
-        };
-        let effective = raw.unwrap_or(stamp.0);
-        *stamp = (effective, if stamp.0 == effective { stamp.1 + 1 } else { 0 });
-        let too_old = effective < wall.0 - 24 * 3600 * SECOND;
-        let poison = self.knobs.one_in_poison != 0 && rng.u64(0..self.knobs.one_in_poison) == 0;
-        let fate = match (too_old, poison) {
-            (true, _) => Fate::TooOld,
-            (_, true) => Fate::Poison,
-            _ => Fate::Delivered,
-        };
-        let pad = match rng.u8(0..40) {
-            0 => rng.usize(0..2 * self.knobs.line_bytes),
-            1 => rng.usize(0..3 * self.knobs.chunk_bytes),
-            _ => rng.usize(0..100),
-        };
-        let ts = raw.map_or(String::new(), |raw| format!(r#","ts":"{}""#, UnixNanos(raw)));
-        let poison = if poison { r#","x":"poison""# } else { "" };
-        let pad: String = (0..pad).map(|_| rng.alphanumeric()).collect();
-        let text = format!(
-            r#"{{"id":"{id:020}"{ts}{poison},"level":"{level}","event":"{event}","rid":"r{id}","pad":"{pad}"}}"#
-        );
-        let mut stored = text.clone();
-        stored.truncate(self.knobs.line_bytes);
-        let time = UnixNanos(stamp.0 + stamp.1);
-        let mut meaning = meaning(slot.source, level, event, id, time);
-        if stored.len() < text.len() {
-            meaning.metadata.push(("truncated_from".to_owned(), text.len().to_string()));
-        }
-        let text = (text + "\n").into_bytes();
-        Draft { text, stored: stored.into_bytes(), fate, meaning: Some(meaning) }
+        let slot = &mut self.slots[idx];
+        let stamp = &mut site.truth.generations[generation].stamp;
+        let whose = Whose { source: slot.source, behind: &mut slot.behind, stamp };
+        self.lines.next(whose, site.wall, len)
     }
-}
-
-/// What the rules of the two sources make of a line; see `settings::sources`.
-fn meaning(source: usize, level: &str, event: &str, id: u64, time: UnixNanos) -> Meaning {
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let rid = pair("request_id", &format!("r{id}"));
-    let (labels, metadata) = if source == 0 {
-        (format!(r#"{{app="s0", event_type="{event}", level="{level}"}}"#), vec![rid])
-    } else {
-        let level = if level == "WARNING" { "warn" } else { level };
-        (format!(r#"{{app="s1", level="{level}"}}"#), vec![rid, pair("event", event)])
-    };
-    Meaning { labels, metadata, time }
-}
-
-fn begin(
-    disk: &mut Disk,
-    truth: &mut Truth,
-    path: &Path,
-    source: usize,
-    wall: UnixNanos,
-) -> Rc<Inode> {
-    let inode = disk.create(path, source, wall);
-    inode.generation.set(new_generation(truth, inode.number));
-    inode
-}
-
-fn new_generation(truth: &mut Truth, inode: u64) -> usize {
-    truth.generations.push(Generation::of(inode));
-    truth.generations.len() - 1
 }
 
 fn write(inode: &Inode, truth: &mut Truth, bytes: &[u8]) {

@@ -75,6 +75,32 @@ fn a_copy_of_a_file_that_is_not_truncated_is_not_read() {
 }
 
 #[test]
+fn files_that_begin_alike_are_not_copies_of_each_other() {
+    let banner = "banner\n".repeat(300);
+    for more in ["", "newer, and longer than the other\n"] {
+        let mut bench = Bench::new();
+        bench.append("a", &banner);
+        bench.find("a", None, false);
+        bench.lines();
+        bench.append("a", more);
+        bench.append("a.1", banner.clone() + "older\n");
+        bench.find_as("a.1", "a", None, Begin::Start);
+        assert!(bench.lines().contains(&"older".to_owned()), "{more}");
+    }
+    // A longer one with the same head is known to have been read, and is gone.
+    let mut bench = Bench::new();
+    bench.append("a", banner.clone() + "read\n");
+    bench.find("a", None, false);
+    bench.lines();
+    let resume =
+        Resume { head: bench.head(), mark: bench.last.unwrap(), kin: Kin::Copy { of: None } };
+    let mut other = Bench::new();
+    other.append("a.1", banner[..1400].to_owned() + "old\n");
+    other.find_as("a.1", "a", Some(resume), Begin::Start);
+    assert_eq!(other.lines().last().unwrap(), "old");
+}
+
+#[test]
 fn a_compressed_generation_is_read_on_inside() {
     use std::io::Write as _;
     let pack = |plain: &[u8]| {

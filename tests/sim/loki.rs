@@ -1,6 +1,6 @@
-//! The knobs of a run, and a Loki with weather.
+//! A Loki with weather.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -8,88 +8,21 @@ use skald::model::UnixNanos;
 use skald::push::{Answer, Failure};
 use skald::wire::push::{Entry, PushRequest};
 
-/// One of many, the later ones are rarer.
-fn pick<T: Copy>(rng: &mut fastrand::Rng, choices: &[T]) -> T {
-    choices[rng.usize(0..choices.len())]
-}
+use crate::knobs::{millis, pick};
 
-fn millis(rng: &mut fastrand::Rng, range: std::ops::Range<u64>) -> Duration {
-    Duration::from_millis(rng.u64(range))
-}
-
-/// What is drawn anew for every seed.
-#[derive(Debug, Clone)]
-pub(crate) struct Knobs {
-    pub(crate) workers: usize,
-    pub(crate) sources: usize,
-    pub(crate) files: usize,
-    pub(crate) line_bytes: usize,
-    pub(crate) chunk_bytes: usize,
-    pub(crate) bytes_max: usize,
-    pub(crate) in_flight: u64,
-    pub(crate) age_max: Duration,
-    pub(crate) streams_max: usize,
-    pub(crate) retry_min: Duration,
-    pub(crate) retry_max: Duration,
-    pub(crate) one_in_poison: u64,
-    /// Rotated files keep a name that the globs find.
-    pub(crate) globs_find_rotated: bool,
-    pub(crate) copytruncate: bool,
-    /// The services' lines come between these pauses.
-    pub(crate) write_pause: u64,
-    /// How long services write.
-    pub(crate) duration: Duration,
-    /// Mean time between ends of the process; `None` is never.
-    pub(crate) life: Option<u64>,
-    /// One in so many ends is a power cut, and one in so many an orderly stop.
-    pub(crate) one_in_cut: u64,
-    pub(crate) log_faults: u64,
-    pub(crate) state_faults: u64,
-    pub(crate) inode_reuse: u64,
-    /// Scans in which new names are found: each so often.
-    pub(crate) scan: Duration,
-}
-
-impl Knobs {
-    pub(crate) fn new(rng: &mut fastrand::Rng) -> Self {
-        let line_bytes = rng.usize(300..3000);
-        let chunk_bytes = (line_bytes + 1).max(pick(rng, &[1024, 4096, 16_384]));
-        let bytes_max = pick(rng, &[1, 600, 4096, 16_384]);
-        // What `check` asks for: a batch, and a chunk for each of the most readers there can be.
-        let least = (bytes_max + 4 * chunk_bytes) as u64;
-        Self {
-            workers: rng.usize(1..=3),
-            sources: rng.usize(1..=2),
-            files: rng.usize(1..=6),
-            line_bytes,
-            chunk_bytes,
-            bytes_max,
-            in_flight: least + pick(rng, &[0, 0, 1000, 1_000_000]),
-            age_max: millis(rng, 10..3000),
-            streams_max: pick(rng, &[1, 2, 5, 1000, 1000, 1000]),
-            retry_min: millis(rng, 50..500),
-            retry_max: millis(rng, 500..4000),
-            one_in_poison: pick(rng, &[0, 100, 300]),
-            globs_find_rotated: rng.bool(),
-            copytruncate: rng.u8(0..3) == 0,
-            write_pause: pick(rng, &[50, 100, 400]),
-            duration: millis(rng, 10_000..50_000),
-            life: pick(rng, &[None, Some(4000), Some(8000), Some(16_000)]),
-            one_in_cut: pick(rng, &[1, 2]),
-            log_faults: pick(rng, &[0, 0, 40, 400]),
-            state_faults: pick(rng, &[0, 0, 5, 30]),
-            inode_reuse: pick(rng, &[0, 1, 3]),
-            scan: millis(rng, 50..3000),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Weather {
+/// How Loki feels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weather {
     Fine,
     Slow,
+    /// Nobody listens.
     Dead,
+    /// It answers 503.
+    Unwell,
+    /// It answers anything.
     Flaky,
+    /// Each push takes as long as any other.
+    Steady,
 }
 
 /// What becomes of a push.
@@ -115,8 +48,14 @@ impl Reply {
 pub(crate) struct Loki {
     rng: fastrand::Rng,
     weather: Weather,
+    /// Its weather until the times that stand beside it; beyond them, by chance.
+    pub(crate) forecast: Vec<(Duration, Weather)>,
     /// From here on it is well.
     pub(crate) healed: bool,
+    /// How often each lane has tried while it was dead or unwell.
+    pub(crate) probes: BTreeMap<usize, u64>,
+    /// Lanes that have come through since.
+    pub(crate) served: BTreeSet<usize>,
     /// The newest time of each stream.
     newest: HashMap<String, i64>,
     /// How often it gave which answer.
@@ -125,6 +64,10 @@ pub(crate) struct Loki {
 
 /// How far behind the newest of its stream Loki takes a line.
 const BEHIND: i64 = 3_600_000_000_000;
+
+/// How long a push takes in steady weather.
+const STEADY: Duration = Duration::from_millis(250);
+
 const BEHIND_TEXT: &str = "entry too far behind";
 
 pub(crate) fn time_of(entry: &Entry) -> UnixNanos {
@@ -134,19 +77,37 @@ pub(crate) fn time_of(entry: &Entry) -> UnixNanos {
 
 impl Loki {
     pub(crate) fn new(rng: fastrand::Rng) -> Self {
-        let (newest, answers) = (HashMap::new(), BTreeMap::new());
-        Self { rng, weather: Weather::Fine, healed: false, newest, answers }
+        Self {
+            rng,
+            weather: Weather::Fine,
+            forecast: Vec::new(),
+            healed: false,
+            probes: BTreeMap::new(),
+            served: BTreeSet::new(),
+            newest: HashMap::new(),
+            answers: BTreeMap::new(),
+        }
     }
 
     /// The weather changes. Returns after how long it does so again.
-    pub(crate) fn change(&mut self) -> Duration {
+    pub(crate) fn change(&mut self, at: Duration) -> Duration {
+        if let Some((until, weather)) = self.forecast.iter().find(|(until, _)| at < *until) {
+            self.weather = *weather;
+            return *until - at;
+        }
         let all = [Weather::Fine, Weather::Slow, Weather::Dead, Weather::Flaky, Weather::Flaky];
         self.weather = pick(&mut self.rng, &all);
         millis(&mut self.rng, 500..15_000)
     }
 
-    /// Takes a push.
-    pub(crate) fn push(&mut self, body: &[u8]) -> Reply {
+    /// Takes a push of a lane.
+    pub(crate) fn push(&mut self, lane: usize, body: &[u8]) -> Reply {
+        if !self.healed && matches!(self.weather, Weather::Dead | Weather::Unwell) {
+            *self.probes.entry(lane).or_default() += 1;
+            self.served.remove(&lane);
+        } else {
+            self.served.insert(lane);
+        }
         let bytes = snap::raw::Decoder::new().decompress_vec(body).expect("a snappy block");
         let request = PushRequest::decode(&*bytes).expect("a push request");
         let (mut taken, mut refused) = (Vec::new(), None);
@@ -182,8 +143,18 @@ impl Loki {
         *newest = time.0.max(*newest);
     }
 
+    /// How often somebody has tried while it was dead or unwell.
+    pub(crate) fn tries_in_vain(&self) -> u64 {
+        self.probes.values().sum()
+    }
+
+    /// How many streams it has.
+    pub(crate) fn streams(&self) -> usize {
+        self.newest.len()
+    }
+
     fn refuses(&self, labels: &str, entry: &Entry) -> Option<&'static str> {
-        if entry.line.windows(8).any(|bytes| bytes == b"\"poison\"") {
+        if memchr::memmem::find(&entry.line, b"\"poison\"").is_some() {
             return Some("entry is poison");
         }
         let newest = self.newest.get(labels)?;
@@ -196,7 +167,7 @@ impl Loki {
         let fine = |delay| ("204", delay, status(204, "", None), Stored::All);
         let failed = |kind, text| Answer::Failed { text: str::to_owned(text), kind };
         let quick = millis(rng, 1..30);
-        if self.healed {
+        if self.healed && self.weather != Weather::Steady {
             return fine(millis(rng, 1..5));
         }
         match self.weather {
@@ -206,6 +177,8 @@ impl Loki {
                 let answer = failed(Failure::Connect, "connection refused");
                 return ("refused", quick, answer, Stored::None);
             }
+            Weather::Unwell => return ("503", quick, status(503, "", None), Stored::None),
+            Weather::Steady => return fine(STEADY),
             Weather::Flaky => {}
         }
         let long = Duration::from_secs(5);
