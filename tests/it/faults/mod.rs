@@ -7,10 +7,12 @@
 
 mod acks;
 mod bytes;
+mod composite;
 mod deleted;
 mod dns;
 mod exit;
 mod host;
+mod identity;
 mod kill;
 mod loki;
 mod network;
@@ -21,6 +23,8 @@ mod storage;
 mod time;
 mod tls;
 mod tools;
+mod truncate;
+mod unseen;
 
 use std::io::Write as _;
 
