@@ -6,6 +6,7 @@
 //! fails.
 
 mod acks;
+mod budget;
 mod bytes;
 mod composite;
 mod deleted;
