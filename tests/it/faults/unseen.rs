@@ -54,7 +54,10 @@ fn rotations_that_nobody_saw_lose_nothing() {
     bed.wait_for(&sent);
     bed.adds_up();
     skald.stop_well();
-    assert_eq!(sent.found(bed.loki.store()), EXACT);
+    let found = sent.found(bed.loki.store());
+    // Generations that were born in the same moment of the disk's clock have no order.
+    let disordered = found.disordered;
+    assert_eq!(found, Found { disordered, ..EXACT });
 }
 
 /// The kubelet has compressed what the agent has not read, while it slept, and while it did not
@@ -92,8 +95,9 @@ fn a_generation_that_was_compressed_is_read_on() {
         skald.unwrap().stop_well();
         let found = sent.found(bed.loki.store());
         // A compressed generation was born later than the one after it, and may come after that.
-        let disordered = found.disordered.min(500);
-        assert_eq!(found, Found { disordered, ..EXACT }, "restart: {restart}");
+        // The one that was begun before may be read again from its beginning.
+        let (disordered, repeated) = (found.disordered.min(500), found.repeated.min(300));
+        assert_eq!(found, Found { disordered, repeated, ..EXACT }, "restart: {restart}");
     }
 }
 
