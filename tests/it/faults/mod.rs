@@ -6,11 +6,14 @@
 //! fails.
 
 mod acks;
+mod budget;
 mod bytes;
+mod composite;
 mod deleted;
 mod dns;
 mod exit;
 mod host;
+mod identity;
 mod kill;
 mod loki;
 mod network;
@@ -21,6 +24,7 @@ mod storage;
 mod time;
 mod tls;
 mod tools;
+mod truncate;
 mod unseen;
 
 use std::io::Write as _;

@@ -19,6 +19,12 @@ pub(super) fn has_mounts() -> bool {
     Mount::try_tmpfs(folder.path(), "1m").is_some()
 }
 
+/// Whether this process may mount a file system that is in a file.
+pub(super) fn has_loop_mounts() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    Mount::ext4(folder.path(), &folder.path().join("image")).is_some()
+}
+
 fn works(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
@@ -49,6 +55,15 @@ impl Mount {
         let mut mount = Command::new("mount");
         let mount = mount.args(["-t", "tmpfs", "-o", &options, "skald-test"]).arg(at);
         works(mount).then(|| Self(at.to_owned()))
+    }
+
+    /// A small file system that gives the inode of a deleted file to the next one; its bytes are in
+    /// `image`.
+    pub(super) fn ext4(at: &Path, image: &Path) -> Option<Self> {
+        fs_err::File::create(image).unwrap().set_len(8 << 20).unwrap();
+        let made = works(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image));
+        let mounted = made && works(Command::new("mount").args(["-o", "loop"]).args([image, at]));
+        mounted.then(|| Self(at.to_owned()))
     }
 
     /// A folder over itself, in which nothing can be written.

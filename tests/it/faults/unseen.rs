@@ -109,7 +109,7 @@ fn a_file_that_moves_to_another_file_system_is_read_on() {
     fs_err::remove_file(bed.log("a.log")).unwrap();
     append(&bed.log("other/a.log"), sent.lines("a", 20).as_bytes());
     bed.wait_for(&sent);
-    let copies = settled(std::time::Duration::from_secs(3), || bed.loki.copies());
+    let copies = settled(Duration::from_secs(3), || bed.loki.copies());
     assert_eq!(copies as u64, sent.count());
     bed.adds_up();
     skald.stop_well();

@@ -55,6 +55,11 @@ impl Sent {
         )
     }
 
+    /// What was written by another one, to other sources.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// How many lines were written in all.
     pub(crate) fn count(&self) -> u64 {
         self.0.values().sum()
