@@ -126,6 +126,11 @@ impl Registry {
             let of_stem = inner.former.get(stem).into_iter().flatten().rev();
             known.extend(of_stem.map(|file| resume(file, Kin::Copy { of: None })));
         }
+        if path.extension().is_some_and(|extension| extension == "gz") {
+            // What it was compressed from is gone, but its number may be another file's by now.
+            let others = inner.saved.values().filter(|file| *file.stem == *stem && !is_it(file));
+            known.extend(others.map(|file| resume(file, Kin::Copy { of: None })));
+        }
         known.extend(former().map(|file| resume(file, Kin::Moved)));
         known
     }

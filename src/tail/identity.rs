@@ -133,12 +133,16 @@ pub(super) fn is_copy<D: Files>(
     if !has_before(files, original, known.read.offset, known.read.tail)? {
         return Ok(0 < proofs);
     }
-    if files.stat(original)?.size < stat.size {
+    // A copy is never longer, but that of a file that was moved may have been written to since.
+    let there = files.stat(original)?;
+    if there.size < stat.size && there.links != 0 {
         return Ok(false);
     }
     let (mut own, mut other) = ([0; HEAD_BYTES], [0; HEAD_BYTES]);
-    let from = stat.size.saturating_sub(HEAD_BYTES as u64);
-    let len = read_full(files, file, &mut own, from)?;
+    let common = there.size.min(stat.size);
+    let from = common.saturating_sub(HEAD_BYTES as u64);
+    let wanted = usize::try_from(common - from).unwrap_or(HEAD_BYTES);
+    let len = read_full(files, file, &mut own[..wanted], from)?;
     read_full(files, original, &mut other[..len], from)?;
     Ok(own[..len] == other[..len])
 }

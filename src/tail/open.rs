@@ -61,8 +61,9 @@ impl<H> Reader<H> {
         }
         let known = self.known_start(new, &handle, stat, files)?;
         let original = match known {
+            Some((_, Kin::Same { .. })) => None,
+            Some(_) | None if new.is_rotated() => self.original_of(new, &handle, stat, files)?,
             Some(_) => None,
-            None if new.is_rotated() => self.original_of(new, &handle, stat, files)?,
             None => self.moved_from(&handle, stat, files)?,
         };
         if let Some(original) = original {
