@@ -8,7 +8,10 @@ use serde_json::json;
 
 use crate::checkpoint::SavedFile;
 use crate::ledger::{Ledger, Ticket};
-use crate::model::{FileKey, Fingerprint, Identity, Mark, Now, SourceId, UnixNanos};
+use crate::model::{
+    FileKey, FileOffset, Fingerprint, Identity, Mark, Now, OUTPUTS, SourceId, UnixNanos,
+};
+use crate::parse::Older;
 use crate::tail::{News, Resume};
 use crate::telemetry::FileState;
 
@@ -29,14 +32,27 @@ struct Inner {
     files: HashMap<FileKey, Tracked>,
     /// Files of an earlier run or closed ones, by device and inode.
     saved: HashMap<(u64, u64), SavedFile>,
+    /// Parts in older generations, until the stretch that has the end of their lines is settled.
+    releases: Vec<(Vec<Older>, FileKey, u64)>,
     /// Something changed since the last snapshot.
     dirty: bool,
+}
+
+/// A file among the generations that one container wrote.
+#[derive(Debug, Clone)]
+pub struct Lineage {
+    /// The name that all of them share.
+    pub stem: Arc<Path>,
+    /// For each output, whether the file begins where the one before ended: this run has read it
+    /// from its beginning, or an earlier run has held parts from there.
+    pub goes_on: [bool; OUTPUTS],
 }
 
 #[derive(Debug)]
 struct Tracked {
     source: SourceId,
     path: Arc<Path>,
+    lineage: Lineage,
     identity: Identity,
     head: Fingerprint,
     size: u64,
@@ -104,10 +120,10 @@ impl Registry {
     }
 
     /// A stretch of `file` up to `end` was read, and `tickets` batches hold lines of it.
-    pub fn issue(&self, file: FileKey, end: Mark, tickets: u32, now: Now) {
+    pub fn issue(&self, key: FileKey, end: Mark, tickets: u32, now: Now) {
         let mut inner = self.inner();
         inner.dirty = true;
-        let Some(file) = inner.files.get_mut(&file) else { return };
+        let Some(file) = inner.files.get_mut(&key) else { return };
         file.ledger.issue(end, tickets);
         file.size = file.size.max(end.offset.0);
         if file.ledger.is_settled() {
@@ -115,6 +131,45 @@ impl Registry {
         } else {
             file.unsettled_since.get_or_insert(now.mono);
         }
+        inner.let_go(now.wall, &self.sources);
+        inner.retire_if_done(key, now.wall, &self.sources);
+    }
+
+    /// Everything before this was read of `file`.
+    #[must_use]
+    pub fn read_to(&self, file: FileKey) -> Mark {
+        self.inner().files.get(&file).map_or_else(Mark::default, |file| file.ledger.read_to())
+    }
+
+    /// Which generation of what `file` is.
+    #[must_use]
+    pub fn lineage(&self, file: FileKey) -> Option<Lineage> {
+        self.inner().files.get(&file).map(|file| file.lineage.clone())
+    }
+
+    /// Lines that began in `older` generations have ended in the stretch `seq` of `file`.
+    pub fn release(&self, older: Vec<Older>, file: FileKey, seq: u64, now: Now) {
+        let mut inner = self.inner();
+        inner.dirty = true;
+        inner.releases.push((older, file, seq));
+        inner.let_go(now.wall, &self.sources);
+    }
+
+    /// Whether `file` is closed, and no file is open that may go on where it ended.
+    #[must_use]
+    pub fn is_over(&self, file: FileKey) -> bool {
+        let inner = self.inner();
+        let Some(file) = inner.files.get(&file) else { return true };
+        let is_heir = |other: &Tracked| !other.closed && other.lineage.stem == file.lineage.stem;
+        file.closed && !inner.files.values().any(is_heir)
+    }
+
+    /// The path of `file` if it was read to its end when it was last looked at.
+    #[must_use]
+    pub fn read_out(&self, file: FileKey) -> Option<Arc<Path>> {
+        let inner = self.inner();
+        let file = inner.files.get(&file)?;
+        (file.size <= file.ledger.read_to().offset.0).then(|| Arc::clone(&file.path))
     }
 
     /// A batch has its outcome.
@@ -126,10 +181,9 @@ impl Registry {
             if file.ledger.settle(ticket.seq).is_some() {
                 file.unsettled_since = (!file.ledger.is_settled()).then_some(now.mono);
             }
-            if file.closed && file.ledger.is_settled() {
-                inner.retire(ticket.file, now.wall, &self.sources);
-            }
+            inner.retire_if_done(ticket.file, now.wall, &self.sources);
         }
+        inner.let_go(now.wall, &self.sources);
     }
 
     /// What the checkpoint has to say of files, if it changed since the last call.
@@ -203,11 +257,8 @@ impl Inner {
             }
             News::Truncated { old, new, unread: _ } => self.replace(*old, *new),
             News::Closed { file } => {
-                let Some(tracked) = self.files.get_mut(file) else { return };
-                tracked.closed = true;
-                if tracked.ledger.is_settled() {
-                    self.retire(*file, now.wall, sources);
-                }
+                self.update(*file, |tracked| tracked.closed = true);
+                self.retire_if_done(*file, now.wall, sources);
             }
             News::Head { file, head } => self.update(*file, |tracked| tracked.head = *head),
             News::Size { file, size } => self.update(*file, |tracked| tracked.size = *size),
@@ -244,16 +295,36 @@ impl Inner {
         let path = Arc::clone(&tracked.path);
         let (source, identity) = (tracked.source, tracked.identity);
         let state = tracked.state;
-        let start = Mark::default();
-        let successor = Tracked { state, ..Tracked::new(source, path, identity, 0, start) };
-        let settled = tracked.ledger.is_settled();
+        let stem = Arc::clone(&tracked.lineage.stem);
+        let mut successor = Tracked::new(source, path, identity, 0, Mark::default());
+        (successor.state, successor.lineage.stem) = (state, stem);
+        let settled = tracked.ledger.is_done();
         self.files.insert(new, successor);
         if settled {
             self.files.remove(&old);
         }
     }
 
-    /// A closed file is settled: only its place is remembered.
+    /// Frees parts in older generations as far as their lines are settled.
+    fn let_go(&mut self, now: UnixNanos, sources: &[Arc<str>]) {
+        let files = &self.files;
+        let is_settled = |(_, file, seq): &mut (_, FileKey, u64)| {
+            files.get(file).is_none_or(|file| file.ledger.has_passed(*seq))
+        };
+        let freed: Vec<_> = self.releases.extract_if(.., is_settled).collect();
+        for older in freed.into_iter().flat_map(|(older, ..)| older) {
+            self.update(older.file, |file| file.ledger.free(older.out, older.at));
+            self.retire_if_done(older.file, now, sources);
+        }
+    }
+
+    /// Of a file that is closed and done, only its place is remembered.
+    fn retire_if_done(&mut self, file: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
+        if self.files.get(&file).is_some_and(|file| file.closed && file.ledger.is_done()) {
+            self.retire(file, now, sources);
+        }
+    }
+
     fn retire(&mut self, file: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
         let Some(file) = self.files.remove(&file) else { return };
         if !file.replaced {
@@ -267,6 +338,10 @@ impl Tracked {
     fn new(source: SourceId, path: Arc<Path>, identity: Identity, size: u64, start: Mark) -> Self {
         Self {
             source,
+            lineage: Lineage {
+                stem: Arc::clone(&path),
+                goes_on: start.held.map(|held| held.unwrap_or(start.offset) == FileOffset(0)),
+            },
             path,
             identity,
             head: Fingerprint::default(),

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{FileOffset, FileStat, Files, Fingerprint, Identity, Mark, Stamp, UnixNanos};
+use crate::model::{
+    FileOffset, FileStat, Files, Fingerprint, Identity, Mark, OUTPUTS, Stamp, UnixNanos,
+};
 
 const FOLDER: &str = "/state";
 const CHECKPOINT: &str = "/state/checkpoint";
@@ -96,6 +98,7 @@ fn a_file(number: u64) -> SavedFile {
             offset: FileOffset(10_000 + number * 1117),
             stamp: Stamp { last_raw: Some(UnixNanos(1_700_000_000)), repeats: 3 },
             tail: fingerprint(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            held: [number.is_multiple_of(3).then_some(FileOffset(9_000)), None],
         },
         seen: UnixNanos(1_800_000_000),
         rotated: number.is_multiple_of(2),
@@ -197,7 +200,7 @@ fn the_file_is_readable_by_people() {
     let text = String::from_utf8(format::encode(&a_state(1))).unwrap();
     expect_test::expect![[r#"
         skald checkpoint 1 lines=2 crc32=331fe43d
-        b25607ca {"file":{"path":"/var/log/veogen/app-0.log","source":"veogen","device":42,"inode":1000,"birth":7,"head":[64,18446744073709551615],"offset":10000,"tail":[64,0],"last_raw":1700000000,"repeats":3,"seen":1800000000,"rotated":true}}
+        22ab24c1 {"file":{"path":"/var/log/veogen/app-0.log","source":"veogen","device":42,"inode":1000,"birth":7,"head":[64,18446744073709551615],"offset":10000,"tail":[64,0],"last_raw":1700000000,"repeats":3,"held":[9000,null],"seen":1800000000,"rotated":true}}
         dd65b294 {"demoted":{"source":"veogen","label":"user_id","values_max":500}}
     "#]]
     .assert_eq(&text);
@@ -262,11 +265,13 @@ fn any_fingerprint() -> impl Strategy<Value = Fingerprint> {
 }
 
 fn any_mark() -> impl Strategy<Value = Mark> {
-    (any::<u64>(), any::<Option<i64>>(), any::<u32>(), any_fingerprint()).prop_map(
-        |(offset, raw, repeats, tail)| Mark {
+    let held = any::<[Option<u64>; OUTPUTS]>();
+    (any::<u64>(), any::<Option<i64>>(), any::<u32>(), any_fingerprint(), held).prop_map(
+        |(offset, raw, repeats, tail, held)| Mark {
             offset: FileOffset(offset),
             stamp: Stamp { last_raw: raw.map(UnixNanos), repeats },
             tail,
+            held: held.map(|held| held.map(FileOffset)),
         },
     )
 }

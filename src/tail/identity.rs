@@ -58,7 +58,18 @@ pub(super) fn confirm<D: Files>(
     let mut head = [0; HEAD_BYTES];
     let wanted = usize::from(resume.head.len).min(HEAD_BYTES);
     let len = read_full(files, file, &mut head[..wanted], 0)?;
-    Ok(begins_with(&head[..len], resume.head).then_some(resume.mark))
+    let is_same = begins_with(&head[..len], resume.head)
+        && (resume.mark.read_from() == resume.mark.offset || has_tail(files, file, resume.mark)?);
+    Ok(is_same.then_some(resume.mark))
+}
+
+/// Whether the bytes before `mark` are those that were there. Otherwise the first read looks.
+fn has_tail<D: Files>(files: &mut D, file: &D::File, mark: Mark) -> io::Result<bool> {
+    let mut tail = [0; TAIL_BYTES];
+    let wanted = usize::from(mark.tail.len).min(TAIL_BYTES);
+    let from = mark.offset.0.saturating_sub(wanted as u64);
+    let len = read_full(files, file, &mut tail[..wanted], from)?;
+    Ok(begins_with(&tail[..len], mark.tail))
 }
 
 /// Reads until `buf` is full or the file ends.

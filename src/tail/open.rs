@@ -5,7 +5,7 @@ use std::io;
 use super::file::{State, Tracked};
 use super::identity;
 use super::reader::{NewFile, News, Reader, failed, retry_pause};
-use crate::model::{FileOffset, FileStat, Files, Kind, Mark, Now};
+use crate::model::{FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now};
 
 impl<H> Reader<H> {
     /// Opens a file that discovery found, now or when it can be.
@@ -70,7 +70,7 @@ impl<H> Reader<H> {
             identity: stat.identity,
             head,
             state: State::Following,
-            read,
+            read: begin(read),
             partial: 0,
             size: stat.size,
             grew_at: now.mono,
@@ -135,6 +135,14 @@ impl<H> Reader<H> {
         }
         self.enqueue(idx);
     }
+}
+
+/// Where the first read of this run begins: what was held is read again. The bytes before that
+/// place are not known; [`identity::confirm`] has looked at those before the mark.
+fn begin(mark: Mark) -> Mark {
+    let offset = mark.read_from();
+    let tail = if offset == mark.offset { mark.tail } else { Fingerprint::default() };
+    Mark { offset, tail, ..mark }
 }
 
 /// The offset behind the last newline of a file, which is searched in its last `within` bytes.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::app::Disk;
-use crate::model::{FileKey, FileOffset, Mark, Now, SourceId, Stamp, UnixNanos};
+use crate::model::{FileKey, FileOffset, Mark, Now, SourceId, UnixNanos};
 
 const CHUNK: usize = 64;
 
@@ -76,7 +76,7 @@ impl Bench {
                 end = line.end;
             }
             let tail = chunk.tail(&buf, end);
-            let mark = Mark { offset: end, stamp: Stamp::default(), tail };
+            let mark = Mark { offset: end, tail, ..Mark::default() };
             self.last = Some(mark);
             self.reader.consumed(&chunk, mark, true);
         }
