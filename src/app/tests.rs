@@ -1,3 +1,5 @@
+mod joins;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -6,13 +8,14 @@ use std::time::Duration;
 use prost::Message as _;
 
 use super::*;
-use crate::batch;
+use crate::batch::{self, Sealed};
+use crate::checkpoint::SavedFile;
 use crate::config::Config;
-use crate::model::{Now, PUSH_BYTES_MAX, Pool, SourceId, UnixNanos};
+use crate::model::{Counts, Now, PUSH_BYTES_MAX, Pool, SourceId, UnixNanos};
 use crate::parse::{Guard, Plan};
 use crate::tail::{self, NewFile};
 use crate::telemetry::Metrics;
-use crate::wire::push::PushRequest;
+use crate::wire::push::{self, PushRequest, Timestamp};
 
 const NOW: Now = Now { mono: Duration::from_secs(1), wall: UnixNanos(1_768_500_000_000_000_000) };
 
@@ -21,10 +24,18 @@ struct Bench {
     dir: tempfile::TempDir,
     worker: Worker<std::fs::File>,
     registry: Arc<Registry>,
+    metrics: Metrics,
+    /// What its batches stood for, as far as a test counts.
+    taken: Counts,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap(), Vec::new())
+    }
+
+    /// A worker that knows what an earlier one has saved.
+    fn at(dir: tempfile::TempDir, saved: Vec<SavedFile>) -> Self {
         let options = Config::defaults("").parse_defaults("test");
         let plan = Arc::new(Plan::compile(&options));
         let guard = Mutex::new(Guard::new(&plan));
@@ -38,7 +49,7 @@ impl Bench {
         };
         let pool = Pool::new(8 << 20, || {});
         let pipeline = Pipeline::new(sources, true, batch, pool, metrics.clone());
-        let registry = Arc::new(Registry::new(vec!["test".into()], Vec::new()));
+        let registry = Arc::new(Registry::new(vec!["test".into()], saved));
         let windows = Arc::new(Windows::new(1));
         let shared = Shared { registry: Arc::clone(&registry), windows };
         let options = tail::Options {
@@ -48,8 +59,8 @@ impl Bench {
             look_idle: Duration::from_secs(10),
             keys: (0, 1),
         };
-        let worker = Worker::new(options, pipeline, shared, FileLog::new(metrics));
-        Self { dir: tempfile::tempdir().unwrap(), worker, registry }
+        let worker = Worker::new(options, pipeline, shared, FileLog::new(metrics.clone()));
+        Self { dir, worker, registry, metrics, taken: Counts::default() }
     }
 
     fn find(&mut self, name: &str, content: &str) {
@@ -59,31 +70,56 @@ impl Bench {
     }
 
     fn found(&mut self, path: &Path) {
-        let new =
-            NewFile { path: path.to_owned(), source: SourceId(0), resume: None, from_end: false };
-        self.worker.found(new, NOW, &mut Disk);
+        self.found_at(path, NOW);
+    }
+
+    fn found_at(&mut self, path: &Path, now: Now) {
+        let resume = fs_err::metadata(path)
+            .ok()
+            .and_then(|meta| self.registry.resume((meta.dev(), meta.ino()), path));
+        let new = NewFile { path: path.to_owned(), source: SourceId(0), resume, from_end: false };
+        self.worker.found(new, now, &mut Disk);
     }
 
     /// Every line that is read now, in the order of the pushes, settled.
     fn lines(&mut self) -> Vec<String> {
-        for _ in 0..1000 {
-            if let Done::Idle(until) = self.worker.turn(NOW, &mut Disk)
-                && NOW.mono < until
-            {
-                break;
-            }
-        }
-        self.worker.pipeline.seal(NOW);
         let mut lines = Vec::new();
-        while let Some(sealed) = self.worker.pipeline.take_sealed() {
-            let request = snap::raw::Decoder::new().decompress_vec(&sealed.body).unwrap();
-            let streams = PushRequest::decode(&request[..]).unwrap().streams;
-            let entries = streams.into_iter().flat_map(|stream| stream.entries);
-            lines.extend(entries.map(|entry| String::from_utf8(entry.line).unwrap()));
+        for sealed in self.sealed(NOW) {
+            lines.extend(entries(&sealed).into_iter().map(|(_, line)| line));
             self.registry.settle(&sealed.receipt.tickets, NOW);
         }
         lines
     }
+
+    /// Every batch of what is read `now`.
+    fn sealed(&mut self, now: Now) -> Vec<Sealed> {
+        let mut sealed = Vec::new();
+        for _ in 0..1000 {
+            let done = self.worker.turn(now, &mut Disk);
+            sealed.extend(std::iter::from_fn(|| self.worker.pipeline.take_sealed()));
+            if let Done::Idle(until) = done
+                && now.mono < until
+            {
+                break;
+            }
+        }
+        self.worker.pipeline.seal(now);
+        sealed.extend(std::iter::from_fn(|| self.worker.pipeline.take_sealed()));
+        sealed
+    }
+}
+
+/// The entries of a batch: time and line.
+fn entries(sealed: &Sealed) -> Vec<(UnixNanos, String)> {
+    let request = snap::raw::Decoder::new().decompress_vec(&sealed.body).unwrap();
+    let streams = PushRequest::decode(&request[..]).unwrap().streams;
+    let entries = streams.into_iter().flat_map(|stream| stream.entries);
+    let read = |entry: push::Entry| {
+        let Timestamp { seconds, nanos } = entry.timestamp.unwrap();
+        let time = UnixNanos(seconds * 1_000_000_000 + i64::from(nanos));
+        (time, String::from_utf8(entry.line).unwrap())
+    };
+    entries.map(read).collect()
 }
 
 #[test]

@@ -197,8 +197,10 @@ impl Begun {
         // Behind a hole nothing can follow.
         if self.held as u64 == self.len {
             let room = bytes_max.saturating_sub(self.held).min(part.bytes.len());
-            if self.bytes.capacity() < self.held + room {
-                let capacity = bytes_max.min(2 * (self.held + room)).max(self.held + room);
+            let wanted = self.held + room;
+            if self.bytes.capacity() < wanted {
+                // Twice what is there, as a Vec grows, but not beyond what is kept.
+                let capacity = wanted.max(2 * self.held).min(bytes_max);
                 self.bytes.reserve_exact(capacity - self.held);
             }
             self.bytes.extend_from_slice(&part.bytes[..room]);

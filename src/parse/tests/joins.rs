@@ -137,19 +137,23 @@ fn a_joined_line_is_cut_at_a_character() {
     let lines = lines.map(String::as_str).join("\n")
         + "\r\n"
         + &[long.as_str(), &part("F", 21), &part("P", 40), &part("F", 1)].join("\n");
-    check(&cut, lines.as_bytes(), expect![[r#"
+    check(
+        &cut,
+        lines.as_bytes(),
+        expect![[r#"
         2026-11-22T10:20:01Z {} [] "éééééééééééééééééééééééééééééé"
         2026-11-22T10:20:01.000000001Z {} [] "éééééééééééééééééééééééééééééé"
         2026-11-22T10:20:01.000000002Z {} [] "éééééééééééééééééééééééééééééé"
         2026-11-22T10:20:01.000000003Z {} [] "éééééééééééééééééééééééééééééé"
         2026-11-22T10:20:01.000000004Z {} [truncated_from="82"] "éééééééééééééééééééééééééééééé" !truncated
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_successor_goes_on_where_the_older_file_ended() {
     let mut file = File::new(&options(Format::Cri));
-    assert_eq!(file.read(b"2026-11-22T10:20:01Z stderr F whole", 1).is_some(), true);
+    assert!(file.read(b"2026-11-22T10:20:01Z stderr F whole", 1).is_some());
     assert_eq!(file.read(b"2026-11-22T10:20:01Z stdout P a", 1), None);
     assert_eq!(file.read(b"2026-11-22T10:20:02Z stderr P b", 1), None);
     assert_eq!(file.join.held(), [Some(FileOffset(36)), Some(FileOffset(36))]);
