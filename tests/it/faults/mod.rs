@@ -5,6 +5,8 @@
 //! test says so and counts as skipped; with `SKALD_FAULTS=all` in the environment, as in CI, it
 //! fails.
 
+mod cri;
+
 use std::io::Write as _;
 
 /// Whether what a test needs is there. If not, says so on a line that `.ci/run` counts.
