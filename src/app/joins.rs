@@ -79,13 +79,22 @@ impl Joins {
             return Chain::default();
         }
         let mut chain = self.remove(file).unwrap_or_default();
-        if first && let Some(Lineage { stem, goes_on }) = registry.lineage(file) {
+        if first && let Some(Lineage { stem, goes_on, continues }) = registry.lineage(file) {
             let is_before =
                 |chain: &Chain| chain.place.as_ref().is_some_and(|(_, other)| *other == stem);
             let before = self.open.iter().filter(|(_, chain)| is_before(chain));
             for before in before.map(|(before, _)| *before).collect::<Vec<_>>() {
                 let Some(mut from) = self.remove(before) else { continue };
-                chain.join.inherit(&mut from.join, before, goes_on);
+                if continues == Some(before) {
+                    chain.join.take_over(&mut from.join, before);
+                } else {
+                    chain.join.inherit(&mut from.join, before, goes_on);
+                }
+                if !from.join.is_empty() {
+                    // Its end was passed by an earlier run, or was never written.
+                    from.join.give_up_all();
+                    self.due.push(before);
+                }
                 self.put_back(before, from);
             }
         }

@@ -22,7 +22,7 @@ const NOW: Now = Now { mono: Duration::from_secs(1), wall: UnixNanos(1_768_500_0
 /// A worker for one source with the default rules, over real files.
 struct Bench {
     dir: tempfile::TempDir,
-    worker: Worker<std::fs::File>,
+    worker: Worker<LogFile>,
     registry: Arc<Registry>,
     metrics: Metrics,
     /// What its batches stood for, as far as a test counts.
@@ -58,6 +58,7 @@ impl Bench {
             look_busy: Duration::from_secs(1),
             look_idle: Duration::from_secs(10),
             keys: (0, 1),
+            budget: tail::Budget { open_files: 100, deleted_files: 100, deleted_bytes: 1 << 30 },
         };
         let worker = Worker::new(options, pipeline, shared, FileLog::new(metrics.clone()));
         Self { dir, worker, registry, metrics, taken: Counts::default() }
@@ -70,14 +71,18 @@ impl Bench {
     }
 
     fn found(&mut self, path: &Path) {
-        self.found_at(path, NOW);
+        self.found_at(path, path, NOW);
     }
 
-    fn found_at(&mut self, path: &Path, now: Now) {
-        let resume = fs_err::metadata(path)
-            .ok()
-            .and_then(|meta| self.registry.resume((meta.dev(), meta.ino()), path));
-        let new = NewFile { path: path.to_owned(), source: SourceId(0), resume, from_end: false };
+    fn found_at(&mut self, path: &Path, stem: &Path, now: Now) {
+        let meta = fs_err::metadata(path).ok();
+        let resume =
+            |meta: std::fs::Metadata| self.registry.resume((meta.dev(), meta.ino()), path, stem);
+        let new = NewFile {
+            stem: stem.into(),
+            known: meta.map_or_else(Vec::new, resume),
+            ..NewFile::new(path, SourceId(0))
+        };
         self.worker.found(new, now, &mut Disk);
     }
 
@@ -185,7 +190,7 @@ fn a_file_that_was_renamed_before_it_was_opened_is_read() {
     bench.found(&old);
     fs_err::write(&path, hours("a", 0..10)).unwrap();
     let meta = fs_err::metadata(&path).unwrap();
-    let new = NewFile { path, source: SourceId(0), resume: None, from_end: false };
+    let new = NewFile::new(path, SourceId(0));
     bench.worker.renamed((meta.dev(), meta.ino()), new.clone(), NOW, &mut Disk);
     assert_eq!(bench.lines().len(), 10);
     bench.worker.renamed((meta.dev(), meta.ino()), new, NOW, &mut Disk);

@@ -84,7 +84,7 @@ impl<H> Worker<H> {
         files: &mut D,
     ) {
         if self.reader.has(inode) {
-            self.reader.renamed(inode, &new.path, now);
+            self.reader.renamed(inode, &new.path, &new.stem, now);
         } else {
             self.reader.found(new, now, files);
         }
@@ -115,6 +115,12 @@ impl<H> Worker<H> {
         self.pipeline.settle_down(0 < self.reader.ready(), now);
         self.held = if done == Done::Held { self.held + 1 } else { 0 };
         done
+    }
+
+    /// Nothing more will be read.
+    pub fn end(&mut self, now: Now) {
+        self.reader.end(now);
+        self.tell(now);
     }
 
     /// Whether every file that could be read has to wait for a file of another worker.
@@ -247,11 +253,9 @@ impl<H> Worker<H> {
                         self.shared.windows.at(*source, *file, None);
                     }
                 }
-                News::Truncated { old, .. } => {
-                    self.joins.closed(*old);
-                    self.shared.windows.forget(*old);
-                }
-                News::Closed { file } => {
+                News::Truncated { old: file, .. }
+                | News::GivenUp { file, .. }
+                | News::Closed { file } => {
                     self.joins.closed(*file);
                     self.shared.windows.forget(*file);
                 }
@@ -262,6 +266,10 @@ impl<H> Worker<H> {
                 | News::Head { .. }
                 | News::Renamed { .. }
                 | News::Rotated { .. }
+                | News::Unrotated { .. }
+                | News::Deleted { .. }
+                | News::Lost { .. }
+                | News::Skipped { .. }
                 | News::Size { .. }
                 | News::Back { .. }
                 | News::Failed { .. }

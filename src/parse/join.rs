@@ -129,14 +129,26 @@ impl Join {
     /// `goes_on`.
     pub fn inherit(&mut self, before: &mut Self, file: FileKey, goes_on: [bool; OUTPUTS]) {
         for (out, goes_on) in goes_on.into_iter().enumerate() {
-            if !goes_on || self.begun[out].is_some() {
-                continue;
+            if goes_on && let Some(begun) = self.take(out, before, file) {
+                begun.at = FileOffset(0);
             }
-            let Some(mut begun) = before.begun[out].take() else { continue };
-            begun.older.push(Older { file, out, at: begun.at });
-            begun.at = FileOffset(0);
-            self.begun[out] = Some(begun);
         }
+    }
+
+    /// Goes on with all that `original` holds, the join of the `file` that this one is a copy of.
+    pub fn take_over(&mut self, original: &mut Self, file: FileKey) {
+        (0..OUTPUTS).for_each(|out| {
+            self.take(out, original, file);
+        });
+    }
+
+    fn take(&mut self, out: usize, from: &mut Self, file: FileKey) -> Option<&mut Begun> {
+        if self.begun[out].is_some() {
+            return None;
+        }
+        let mut begun = from.begun[out].take()?;
+        begun.older.push(Older { file, out, at: begun.at });
+        Some(self.begun[out].insert(begun))
     }
 
     /// Parts in older generations whose lines have ended since the last call.

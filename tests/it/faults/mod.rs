@@ -5,12 +5,27 @@
 //! test says so and counts as skipped; with `SKALD_FAULTS=all` in the environment, as in CI, it
 //! fails.
 
+mod acks;
+mod bytes;
 mod cri;
+mod deleted;
+mod dns;
+mod exit;
+mod host;
+mod kill;
+mod loki;
+mod network;
+mod order;
+mod rotation;
+mod stdin;
+mod storage;
+mod time;
+mod tls;
+mod tools;
 
 use std::io::Write as _;
 
 /// Whether what a test needs is there. If not, says so on a line that `.ci/run` counts.
-#[expect(dead_code, reason = "the tests that need something follow")]
 pub(crate) fn needs(what: &str, is_there: bool) -> bool {
     let must = std::env::var_os("SKALD_FAULTS").is_some_and(|value| value == "all");
     assert!(is_there || !must, "this machine has no {what}, and SKALD_FAULTS=all wants it");

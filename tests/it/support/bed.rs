@@ -17,6 +17,8 @@ pub(crate) struct Bed {
     pub(crate) admin: SocketAddr,
     /// Where agents push, if it is not the receiver.
     pub(crate) url: Option<String>,
+    /// How long a refused push waits.
+    pub(crate) retry: String,
     /// More lines of YAML under `loki:`.
     pub(crate) loki_yaml: String,
     /// More lines of YAML at the top.
@@ -40,6 +42,7 @@ impl Bed {
             loki,
             admin: address(9464),
             url: None,
+            retry: "{delay_min: 20ms, delay_max: 200ms}".to_owned(),
             loki_yaml: String::new(),
             top: String::new(),
             source: String::new(),
@@ -74,11 +77,12 @@ impl Bed {
              state_dir: {}\n\
              admin: {{listen: \"{}\"}}\n\
              batch: {{age_max: 50ms}}\n\
-             retry: {{delay_min: 20ms, delay_max: 200ms}}\n{}\n\
+             retry: {}\n{}\n\
              sources:\n  - name: t\n    files: [\"{}/{}\"]\n    labels: {{app: t}}\n{}\n",
             self.loki_yaml,
             state.display(),
             self.admin,
+            self.retry,
             self.top,
             logs.display(),
             self.glob,

@@ -1,15 +1,16 @@
 //! A gateway before the receiver, which sees headers and asks for credentials.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use super::address;
+use super::{address, http};
 
 /// Passes requests on whose `Authorization` is as it should be, and keeps the heads of all.
 pub(crate) struct Gate {
     addr: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
+    wanted: Arc<Mutex<String>>,
 }
 
 impl Gate {
@@ -17,19 +18,25 @@ impl Gate {
     pub(crate) fn start(to: SocketAddr, authorization: &str) -> Self {
         let listener = TcpListener::bind(address(8080)).unwrap();
         let (addr, heads) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<String>>>::default());
-        let (kept, wanted) = (Arc::clone(&heads), format!("authorization: {authorization}\r\n"));
+        let wanted = Arc::new(Mutex::new(header(authorization)));
+        let (kept, asked) = (Arc::clone(&heads), Arc::clone(&wanted));
         // The thread ends with the test process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, wanted) = (Arc::clone(&kept), wanted.clone());
-                std::thread::spawn(move || serve(stream, to, &wanted, &kept));
+                let (kept, asked) = (Arc::clone(&kept), Arc::clone(&asked));
+                std::thread::spawn(move || serve(stream, to, &asked, &kept));
             }
         });
-        Self { addr, heads }
+        Self { addr, heads, wanted }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// From now on wants this value.
+    pub(crate) fn expect(&self, authorization: &str) {
+        *self.wanted.lock().unwrap() = header(authorization);
     }
 
     /// The heads of all requests so far.
@@ -38,15 +45,25 @@ impl Gate {
     }
 }
 
-fn serve(mut stream: TcpStream, to: SocketAddr, wanted: &str, heads: &Mutex<Vec<String>>) {
-    while let Some((head, bytes)) = message(&mut stream) {
+fn header(authorization: &str) -> String {
+    format!("authorization: {authorization}\r\n")
+}
+
+fn serve(
+    mut stream: TcpStream,
+    to: SocketAddr,
+    wanted: &Mutex<String>,
+    heads: &Mutex<Vec<String>>,
+) {
+    while let Some((head, bytes)) = http::message(&mut stream) {
+        let wanted = wanted.lock().unwrap().clone();
         let is_welcome = head.to_ascii_lowercase().contains(&wanted.to_ascii_lowercase())
             && head.contains(wanted.split_once(": ").unwrap().1);
         heads.lock().unwrap().push(head);
         let answer = if is_welcome {
             let mut loki = TcpStream::connect(to).unwrap();
             loki.write_all(&bytes).unwrap();
-            message(&mut loki).unwrap().1
+            http::message(&mut loki).unwrap().1
         } else {
             b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 7\r\n\r\ngo away".to_vec()
         };
@@ -54,24 +71,4 @@ fn serve(mut stream: TcpStream, to: SocketAddr, wanted: &str, heads: &Mutex<Vec<
             return;
         }
     }
-}
-
-/// The head of the next request or response, and all of its bytes.
-fn message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
-    let (mut bytes, mut buf) = (Vec::new(), [0; 8192]);
-    let mut wanted = usize::MAX;
-    while bytes.len() < wanted {
-        let len = stream.read(&mut buf).ok().filter(|len| *len != 0)?;
-        bytes.extend_from_slice(&buf[..len]);
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-        if let Some(end) = end.filter(|_| wanted == usize::MAX) {
-            let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-            let length = head.split("content-length: ").nth(1).map_or("0", |rest| rest);
-            let length: usize = length.lines().next()?.trim().parse().ok()?;
-            wanted = end + 4 + length;
-        }
-    }
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = String::from_utf8_lossy(&bytes[..end + 2]).into_owned();
-    Some((head, bytes))
 }

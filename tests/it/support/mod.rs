@@ -2,10 +2,12 @@
 
 pub(crate) mod bed;
 pub(crate) mod gate;
+pub(crate) mod http;
 pub(crate) mod loki;
 pub(crate) mod metrics;
 pub(crate) mod oracle;
 pub(crate) mod process;
+pub(crate) mod proxy;
 
 pub(crate) use self::bed::Bed;
 pub(crate) use self::gate::Gate;
@@ -38,6 +40,11 @@ pub(crate) fn within(patience: Duration, mut is_so: impl FnMut() -> bool) -> boo
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Lets `time` pass, for those that write beside a real process at their own pace.
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Waits until `value` has stayed the same for `quiet`, and returns it.

@@ -19,6 +19,21 @@ pub(crate) fn skald() -> Command {
     command
 }
 
+/// The same command in a shell that does `first` before, with the same process id.
+pub(crate) fn after(first: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("{first}; exec \"$@\"")).arg("sh");
+    wrap(shell, command)
+}
+
+/// The same command as the last arguments of `outer`, with nothing of this process's surroundings.
+pub(crate) fn wrap(mut outer: Command, command: &Command) -> Command {
+    outer.arg(command.get_program()).args(command.get_args());
+    outer.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("RUST_BACKTRACE", "1");
+    outer.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    outer
+}
+
 /// A skald that is killed, at the latest, with this value.
 pub(crate) struct Skald {
     child: Child,
