@@ -113,8 +113,14 @@ fn file(bytes: &mut Bytes<'_>) -> SavedFile {
     let fingerprint =
         |bytes: &mut Bytes<'_>| Fingerprint { len: bytes.byte().into(), hash: bytes.number() };
     let time = |bytes: &mut Bytes<'_>| UnixNanos(bytes.number().cast_signed());
+    let path: std::sync::Arc<Path> = Path::new(path).into();
+    let stem: std::sync::Arc<Path> =
+        if bytes.below(2) == 1 { Path::new("/log").into() } else { path.clone() };
     SavedFile {
-        path: Path::new(path).into(),
+        path,
+        stem,
+        size: bytes.number(),
+        former: bytes.below(2) == 1,
         source: bytes.text().into(),
         identity: Identity {
             device: bytes.number(),
