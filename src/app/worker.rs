@@ -150,6 +150,12 @@ impl<H> Worker<H> {
             stretch: Some((chunk.file, seq)),
             limit: windows.limit(chunk.source, chunk.file),
         };
+        if windows.is_closed(chunk.source) {
+            // Not even parts, which have no time yet: an older generation may be on its way.
+            self.reader.consumed(chunk, chunk.start, false);
+            windows.at(chunk.source, chunk.file, time_of(chunk.start));
+            return Done::Held;
+        }
         let again = self.joins.again(chunk.file);
         let mut chain = self.joins.take(chunk.file, seq == 0, registry);
         self.pipeline.begin(chunk.source, now);
