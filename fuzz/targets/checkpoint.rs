@@ -135,6 +135,9 @@ fn file(bytes: &mut Bytes<'_>) -> SavedFile {
                 repeats: bytes.byte().into(),
             },
             tail: fingerprint(bytes),
+            held: std::array::from_fn(|_| {
+                (bytes.below(2) == 1).then(|| FileOffset(bytes.number()))
+            }),
         },
         seen: time(bytes),
         rotated: bytes.below(2) == 1,

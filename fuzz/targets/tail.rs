@@ -5,9 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use skald::model::{
-    FileStat, Files, Fingerprint, Identity, Kind, Mark, Now, SourceId, Stamp, UnixNanos,
-};
+use skald::model::{FileStat, Files, Fingerprint, Identity, Kind, Mark, Now, SourceId, UnixNanos};
 use skald::tail::{Budget, Chunk, Kin, NewFile, News, Options, Reader, Resume, Turn};
 
 use super::bytes::Bytes;
@@ -104,7 +102,7 @@ impl Bench {
         for line in chunk.lines(buf).take(most) {
             self.lines.push((line.bytes.to_vec(), line.truncated_from, line.end.0));
             let tail = chunk.tail(buf, line.end);
-            self.mark = Mark { offset: line.end, stamp: Stamp::default(), tail };
+            self.mark = Mark { offset: line.end, tail, ..Mark::default() };
         }
         self.reader.consumed(chunk, self.mark, total <= most);
     }

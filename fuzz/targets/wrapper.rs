@@ -11,7 +11,7 @@ use super::reading::{options, read};
 use super::times;
 
 static CRI: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = r"(?s)^([0-9][^ ]*) std(?:out|err) [FP](?::[^ ]*)?(?: (.*))?$";
+    let pattern = r"(?s)^([0-9][^ ]*) std(?:out|err) [FP](?::[^ [:^ascii:]]*)?(?: (.*))?$";
     Regex::new(pattern).expect("the pattern is fixed")
 });
 

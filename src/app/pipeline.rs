@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tracing::warn;
 
 use crate::batch::{Base, Batcher, Found, Options, Pushed, Sealed};
-use crate::model::{Counts, Entry, FileKey, Flag, Now, Pool, Reason, SourceId, Stamp, UnixNanos};
-use crate::parse::{Admit, Guard, Line, Parser, Plan, Verdict};
+use crate::model::{
+    Counts, Entry, FileKey, FileOffset, Flag, Now, OUTPUTS, Pool, Reason, SourceId, Stamp,
+    UnixNanos,
+};
+use crate::parse::{Admit, Guard, Join, Parser, Piece, Plan, Verdict};
 use crate::telemetry::{Metrics, SourceCounters};
 
 /// Sealed batches that may wait in the worker: beyond them memory is given back by Loki only.
@@ -60,6 +63,24 @@ pub enum Stop {
     NoPermit,
     /// Enough batches wait for Loki.
     Busy,
+}
+
+/// What is taken.
+#[derive(Debug, Clone, Copy)]
+pub enum Text<'a> {
+    /// A line of the input.
+    Piece(Piece<'a>),
+    /// What has begun on this output and will not be ended.
+    Unfinished(usize),
+}
+
+impl Text<'_> {
+    fn input(self) -> Counts {
+        match self {
+            Self::Piece(piece) => piece.input,
+            Self::Unfinished(_) => Counts::default(),
+        }
+    }
 }
 
 /// What the last lines were, to be counted together.
@@ -128,25 +149,27 @@ impl Pipeline {
         self.parsers[idx].set_demoted(guard.flags());
     }
 
-    /// Takes one line into the open batch, or says why not; then `stamp` is as before.
+    /// Takes one line into the open batch, or says why not; then `stamp` is as before. A part of a
+    /// line is held in `join`, and taken with the last one.
     ///
     /// # Errors
     /// Why the line has to come again.
     pub fn line(
         &mut self,
         from: From,
-        line: Line<'_>,
+        text: Text<'_>,
+        join: &mut Join,
         stamp: &mut Stamp,
-        input: Counts,
         now: Now,
     ) -> Result<(), Stop> {
         let idx = usize::from(from.source.0);
+        let input = text.input();
         let before = *stamp;
         loop {
             *stamp = before;
             let (batcher, outbox, source, epoch) =
                 (&mut self.batcher, &mut self.outbox, &self.sources[idx], self.epochs[idx]);
-            let taken = self.parsers[idx].line(line, stamp, now, |verdict| match verdict {
+            let then = |verdict: Verdict<'_>| match verdict {
                 Verdict::Drop(reason) => Taken::Dropped(reason),
                 Verdict::Emit(entry) if from.limit < entry.time => {
                     Taken::Not(Stop::Ahead(entry.time))
@@ -155,17 +178,33 @@ impl Pipeline {
                     let place = Place { batcher, outbox, source, epoch };
                     place.take(from, &entry, input, now)
                 }
-            });
+            };
+            let parser = &mut self.parsers[idx];
+            let taken = match text {
+                Text::Piece(piece) => parser.piece(piece, join, stamp, now, then),
+                Text::Unfinished(out) => parser.unfinished(out, join, stamp, now, then),
+            };
             match taken {
-                Taken::Dropped(reason) => self.tally.dropped[reason as usize] += input,
-                Taken::Moved => self.tally.flagged[Flag::MovedIntoWindow as usize] += 1,
-                Taken::Yes => {}
-                Taken::Again => {
+                None => {
+                    self.tally.read += input;
+                    return Ok(());
+                }
+                Some(Taken::Dropped(reason)) => {
+                    let tally = &mut self.tally.dropped[reason as usize];
+                    *tally += input;
+                    *tally += join.end();
+                }
+                Some(Taken::Moved) => {
+                    self.tally.flagged[Flag::MovedIntoWindow as usize] += 1;
+                    self.batcher.add_to_last(join.end());
+                }
+                Some(Taken::Yes) => self.batcher.add_to_last(join.end()),
+                Some(Taken::Again) => {
                     self.begin(from.source, now);
                     self.metrics.labels_demoted.inc();
                     continue;
                 }
-                Taken::Not(stop) => {
+                Some(Taken::Not(stop)) => {
                     *stamp = before;
                     return Err(stop);
                 }
@@ -182,6 +221,19 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Holds what an earlier run has held, see [`Parser::hold_again`].
+    pub fn hold_again(
+        &mut self,
+        source: SourceId,
+        piece: Piece<'_>,
+        join: &mut Join,
+        wanted: [Option<FileOffset>; OUTPUTS],
+    ) {
+        if self.parsers[usize::from(source.0)].hold_again(piece, join, wanted) {
+            self.tally.read += piece.input;
+        }
+    }
+
     /// The lines of a stretch were taken, as far as they could be: counts them, and returns how
     /// many batches answer for them.
     pub fn end(&mut self, source: SourceId) -> Stretch {
@@ -189,15 +241,14 @@ impl Pipeline {
         let counters = &self.counters[usize::from(source.0)];
         counters.lines_read.inc_by(tally.read.lines);
         counters.bytes_read.inc_by(tally.read.bytes);
-        let mut in_flight = tally.read;
+        add_in_flight(&self.metrics, tally.read, 1);
         for (reason, counts) in Reason::ALL.into_iter().zip(tally.dropped) {
             if counts.lines != 0 {
                 self.metrics.dropped(reason, counts);
-                in_flight.lines -= counts.lines;
-                in_flight.bytes -= counts.bytes;
+                // It may have been read with an earlier stretch.
+                add_in_flight(&self.metrics, counts, -1);
             }
         }
-        add_in_flight(&self.metrics, in_flight, 1);
         for (flag, lines) in Flag::ALL.into_iter().zip(tally.flagged) {
             if lines != 0 {
                 self.metrics.flagged(flag, lines);
@@ -362,6 +413,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::parse::Line;
 
     #[test]
     fn the_gauge_shows_the_streams_of_all_pipelines() {
@@ -386,7 +438,8 @@ mod tests {
             let mut stamp = Stamp::default();
             for line in [r#"{"level":"a"}"#, r#"{"level":"b"}"#, r#"{"level":"a"}"#] {
                 let line = Line { bytes: line.as_bytes(), truncated_from: None };
-                pipeline.line(from, line, &mut stamp, Counts::default(), now).unwrap();
+                let text = Text::Piece(Piece { line, ..Piece::default() });
+                pipeline.line(from, text, &mut Join::default(), &mut stamp, now).unwrap();
             }
             pipeline.end(from.source);
             assert_eq!(metrics.streams.get(), streams);

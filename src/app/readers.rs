@@ -176,6 +176,7 @@ impl StdinShell {
         while let Some(sealed) = self.worker.pipeline.take_sealed() {
             lane::abandon(&self.metrics, sealed.receipt.counts);
         }
+        lane::abandon(&self.metrics, self.worker.held());
     }
 }
 

@@ -1,18 +1,18 @@
 //! What is known of every file: read to where, settled to where, and how to know it again.
 
-use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::behind::{Lag, Unread};
 use crate::checkpoint::SavedFile;
-use crate::ledger::{Ledger, Ticket};
-use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, Now, SourceId, UnixNanos};
+use crate::ledger::Ticket;
+use crate::model::{FileKey, Identity, Mark, Now, UnixNanos};
+use crate::parse::Older;
 use crate::tail::{Kin, News, Resume};
 use crate::telemetry::FileState;
+
+use super::known::{Absent, Inner, Lineage, Tracked, resume};
 
 /// A file without a name in the globs is remembered for this long, so that it is known again when
 /// it comes back under another name or after a restart.
@@ -21,61 +21,11 @@ const FORGET_AFTER_NANOS: i64 = 7 * 24 * 3_600_000_000_000;
 /// How long a copy of a file that is gone is looked for before its unread bytes count as lost.
 const COPY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Most truncated or replaced generations that are remembered of one file, to know their copies.
-const FORMER_MAX: usize = 8;
-
 /// Shared by readers, senders and the checkpoint; locked once or twice a chunk and once a push.
 #[derive(Debug)]
 pub struct Registry {
     sources: Vec<Arc<str>>,
     inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    /// Files that are followed, or not settled.
-    files: HashMap<FileKey, Tracked>,
-    /// Files of an earlier run or closed ones, by device and inode.
-    saved: HashMap<(u64, u64), SavedFile>,
-    /// Generations whose inode holds something else by now, by stem: a copy may turn up.
-    former: HashMap<Arc<Path>, Vec<SavedFile>>,
-    /// Files of an earlier run that were not found, with bytes that were not read.
-    absent: Vec<Absent>,
-    /// Something changed since the last snapshot.
-    dirty: bool,
-}
-
-#[derive(Debug)]
-struct Absent {
-    path: Arc<Path>,
-    mark: Mark,
-    bytes: u64,
-    until: Duration,
-}
-
-#[derive(Debug)]
-struct Tracked {
-    source: SourceId,
-    path: Arc<Path>,
-    stem: Arc<Path>,
-    identity: Identity,
-    head: Fingerprint,
-    size: u64,
-    state: FileState,
-    /// Only our descriptor keeps it on disk.
-    deleted: bool,
-    closed: bool,
-    /// What is unread was looked at: it is no whole line.
-    has_no_line: bool,
-    /// When it was found.
-    found_at: Duration,
-    /// A newer generation of the same inode has taken its place.
-    replaced: bool,
-    /// It is a copy of this generation, and was begun where that was read to.
-    continues: Option<FileKey>,
-    ledger: Ledger,
-    /// Where the unsettled stretches end, and when they were issued.
-    issued: VecDeque<(FileOffset, Duration)>,
 }
 
 impl Registry {
@@ -189,20 +139,62 @@ impl Registry {
     }
 
     /// A stretch of `file` up to `end` was read, and `tickets` batches hold lines of it.
-    pub fn issue(&self, file: FileKey, end: Mark, tickets: u32, now: Now) {
+    pub fn issue(&self, key: FileKey, end: Mark, tickets: u32, now: Now) {
         let mut inner = self.inner();
         inner.dirty = true;
-        let Some(file) = inner.files.get_mut(&file) else { return };
+        let Some(file) = inner.files.get_mut(&key) else { return };
         file.ledger.issue(end, tickets);
         file.size = file.size.max(end.offset.0);
         file.has_no_line = false;
         file.issued.push_back((end.offset, now.mono));
         file.forget_settled();
+        inner.let_go(now.wall, &self.sources);
+        inner.retire_if_done(key, now.wall, &self.sources);
     }
 
     /// What is unread of `file` is no whole line.
     pub fn has_no_line(&self, file: FileKey) {
         self.inner().update(file, |tracked| tracked.has_no_line = true);
+    }
+
+    /// Everything before this was read of `file`.
+    #[must_use]
+    pub fn read_to(&self, file: FileKey) -> Mark {
+        self.inner().files.get(&file).map_or_else(Mark::default, |file| file.ledger.read_to())
+    }
+
+    /// Which generation of what `file` is.
+    #[must_use]
+    pub fn lineage(&self, file: FileKey) -> Option<Lineage> {
+        let inner = self.inner();
+        let file = inner.files.get(&file)?;
+        let (stem, continues) = (Arc::clone(&file.stem), file.continues);
+        Some(Lineage { stem, goes_on: file.goes_on, continues })
+    }
+
+    /// Lines that began in `older` generations have ended in the stretch `seq` of `file`.
+    pub fn release(&self, older: Vec<Older>, file: FileKey, seq: u64, now: Now) {
+        let mut inner = self.inner();
+        inner.dirty = true;
+        inner.releases.push((older, file, seq));
+        inner.let_go(now.wall, &self.sources);
+    }
+
+    /// Whether `file` is closed, and no file is open that may go on where it ended.
+    #[must_use]
+    pub fn is_over(&self, file: FileKey) -> bool {
+        let inner = self.inner();
+        let Some(file) = inner.files.get(&file) else { return true };
+        let is_heir = |other: &Tracked| !other.closed && other.stem == file.stem;
+        file.closed && !inner.files.values().any(is_heir)
+    }
+
+    /// The path of `file` if it was read to its end when it was last looked at.
+    #[must_use]
+    pub fn read_out(&self, file: FileKey) -> Option<Arc<Path>> {
+        let inner = self.inner();
+        let file = inner.files.get(&file)?;
+        (file.size <= file.ledger.read_to().offset.0).then(|| Arc::clone(&file.path))
     }
 
     /// A batch has its outcome.
@@ -214,10 +206,9 @@ impl Registry {
             if file.ledger.settle(ticket.seq).is_some() {
                 file.forget_settled();
             }
-            if (file.closed || file.replaced) && file.ledger.is_settled() {
-                inner.retire(ticket.file, now.wall, &self.sources);
-            }
+            inner.retire_if_done(ticket.file, now.wall, &self.sources);
         }
+        inner.let_go(now.wall, &self.sources);
     }
 
     /// What the checkpoint has to say of files, if it changed since the last call.
@@ -289,213 +280,4 @@ impl Registry {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("BUG: a thread panicked while it held the registry")
     }
-}
-
-impl Inner {
-    fn note(&mut self, news: &News, now: Now, sources: &[Arc<str>]) {
-        match news {
-            News::Opened { file, source, path, stem, identity, start, size, kin, .. } => {
-                let (path, stem) = (Arc::clone(path), Arc::clone(stem));
-                let mut tracked = Tracked::new(*source, path, stem, *identity, *size, *start);
-                tracked.found_at = now.mono;
-                self.make_way_for(&tracked, *kin, *start);
-                if let Some(Kin::Copy { of }) = kin {
-                    tracked.continues = *of;
-                }
-                self.files.insert(*file, tracked);
-            }
-            News::Truncated { old, new } => self.replace(*old, *new, now.wall, sources),
-            News::Deleted { file } => self.update(*file, |tracked| tracked.deleted = true),
-            News::Closed { file } => {
-                let Some(tracked) = self.files.get_mut(file) else { return };
-                tracked.closed = true;
-                if tracked.ledger.is_settled() {
-                    self.retire(*file, now.wall, sources);
-                }
-            }
-            News::Head { file, head } => self.update(*file, |tracked| tracked.head = *head),
-            News::Size { file, size } => self.update(*file, |tracked| {
-                (tracked.size, tracked.has_no_line) = (*size, false);
-            }),
-            News::NoLine { file } => self.update(*file, |tracked| tracked.has_no_line = true),
-            News::Renamed { file, path } => {
-                self.update(*file, |tracked| tracked.path = Arc::clone(path));
-            }
-            News::Unrotated { file } => {
-                self.update(*file, |tracked| tracked.state = FileState::Following);
-            }
-            News::Rotated { file } | News::Back { file, gone: true } => {
-                self.update(*file, |tracked| tracked.state = FileState::Rotated);
-            }
-            News::Back { file, gone: false } => {
-                self.update(*file, |tracked| tracked.state = FileState::Following);
-            }
-            News::SetAside { file } => {
-                self.update(*file, |tracked| tracked.state = FileState::SetAside);
-            }
-            News::NotResumed { .. }
-            | News::Lost { .. }
-            | News::GivenUp { .. }
-            | News::Skipped { .. }
-            | News::Failed { .. }
-            | News::Refused { .. } => {}
-        }
-    }
-
-    fn update(&mut self, file: FileKey, change: impl FnOnce(&mut Tracked)) {
-        if let Some(tracked) = self.files.get_mut(&file) {
-            change(tracked);
-        }
-    }
-
-    /// A file was opened: what was saved under its inode is either this file, or was.
-    fn make_way_for(&mut self, file: &Tracked, kin: Option<Kin>, start: Mark) {
-        let is_it = |mark: Mark| (mark.offset, mark.tail) == (start.offset, start.tail);
-        if kin.is_some() {
-            self.absent.retain(|absent| !is_it(absent.mark));
-        }
-        if let Some(Kin::Copy { of: None } | Kin::Moved) = kin {
-            self.former.values_mut().for_each(|files| files.retain(|file| !is_it(file.mark)));
-        }
-        let inode = (file.identity.device, file.identity.inode);
-        // An entry for the same inode under another device number is this file's.
-        let is_same = |saved: &SavedFile| {
-            saved.identity.inode == inode.1
-                && (saved.identity.device == inode.0 || *saved.path == *file.path)
-        };
-        let saved: Vec<SavedFile> =
-            self.saved.extract_if(|_, saved| is_same(saved)).map(|(_, saved)| saved).collect();
-        if !matches!(kin, Some(Kin::Same { .. })) {
-            saved.into_iter().for_each(|saved| self.remember(saved));
-        }
-    }
-
-    /// Remembers a generation that is not in its inode any more.
-    fn remember(&mut self, file: SavedFile) {
-        let former = self.former.entry(Arc::clone(&file.stem)).or_default();
-        former.push(SavedFile { former: true, ..file });
-        if FORMER_MAX < former.len() {
-            former.remove(0);
-        }
-    }
-
-    /// The inode has a new generation; the old one's batches still come back.
-    fn replace(&mut self, old: FileKey, new: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
-        let Some(tracked) = self.files.get_mut(&old) else { return };
-        (tracked.closed, tracked.replaced) = (true, true);
-        let (path, stem) = (Arc::clone(&tracked.path), Arc::clone(&tracked.stem));
-        let (source, identity) = (tracked.source, tracked.identity);
-        let state = tracked.state;
-        let start = Mark::default();
-        let successor = Tracked { state, ..Tracked::new(source, path, stem, identity, 0, start) };
-        let settled = tracked.ledger.is_settled();
-        self.files.insert(new, successor);
-        if settled {
-            self.retire(old, now, sources);
-        }
-    }
-
-    /// A closed or replaced file is settled: only its place is remembered.
-    fn retire(&mut self, file: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
-        let Some(file) = self.files.remove(&file) else { return };
-        let saved = self.to_save(&file, now, sources);
-        if file.replaced || file.deleted {
-            self.remember(saved);
-        } else {
-            self.saved.insert((file.identity.device, file.identity.inode), saved);
-        }
-    }
-
-    fn to_save(&self, file: &Tracked, now: UnixNanos, sources: &[Arc<str>]) -> SavedFile {
-        // Of a copy nothing is settled as long as something before its start is not.
-        let original = file.continues.and_then(|of| self.files.get(&of));
-        let mark = original.map_or(&file.ledger, |original| &original.ledger).watermark();
-        SavedFile {
-            path: Arc::clone(&file.path),
-            stem: Arc::clone(&file.stem),
-            source: Arc::clone(&sources[usize::from(file.source.0)]),
-            identity: file.identity,
-            head: file.head,
-            mark,
-            size: file.size,
-            seen: now,
-            rotated: file.state == FileState::Rotated,
-            former: file.replaced,
-        }
-    }
-}
-
-impl Tracked {
-    fn new(
-        source: SourceId,
-        path: Arc<Path>,
-        stem: Arc<Path>,
-        identity: Identity,
-        size: u64,
-        start: Mark,
-    ) -> Self {
-        Self {
-            source,
-            path,
-            stem,
-            identity,
-            head: Fingerprint::default(),
-            size,
-            state: FileState::Following,
-            deleted: false,
-            closed: false,
-            has_no_line: false,
-            found_at: Duration::ZERO,
-            replaced: false,
-            continues: None,
-            ledger: Ledger::new(start),
-            issued: VecDeque::new(),
-        }
-    }
-
-    fn forget_settled(&mut self) {
-        let settled = self.ledger.watermark().offset;
-        while self.issued.pop_front_if(|(end, _)| *end <= settled).is_some() {}
-    }
-
-    fn unread(&self) -> u64 {
-        self.size.saturating_sub(self.ledger.read_to().offset.0)
-    }
-
-    fn to_unread(&self, now: Now) -> Unread {
-        Unread {
-            source: self.source,
-            inode: (self.identity.device, self.identity.inode),
-            stem: Arc::clone(&self.stem),
-            bytes: self.unread(),
-            age: (!self.has_no_line).then(|| match self.ledger.read_to().stamp.last_raw {
-                Some(time) => now.wall.since(time),
-                None => now.mono.saturating_sub(self.found_at),
-            }),
-            is_deleted: self.deleted,
-        }
-    }
-
-    fn to_json(&self, sources: &[Arc<str>]) -> serde_json::Value {
-        let (read, settled) = (self.ledger.read_to().offset.0, self.ledger.watermark().offset.0);
-        json!({
-            "path": self.path.to_string_lossy(),
-            "source": *sources[usize::from(self.source.0)],
-            "device": self.identity.device,
-            "inode": self.identity.inode,
-            "birth": self.identity.birth.map(|birth| birth.to_string()),
-            "head": format!("{:016x}/{}", self.head.hash, self.head.len),
-            "state": self.state.name(),
-            "closed": self.closed,
-            "size": self.size,
-            "read": read,
-            "settled": settled,
-            "lag_bytes": self.unread(),
-            "unsettled_bytes": read - settled,
-        })
-    }
-}
-
-fn resume(file: &SavedFile, kin: Kin) -> Resume {
-    Resume { head: file.head, mark: file.mark, kin }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::pipeline::{From, Pipeline, Stop, Stretch};
+use super::pipeline::{From, Pipeline, Stop, Stretch, Text};
 use super::wake::{Doorbell, Told};
 use super::worker::Done;
 use crate::model::{Counts, Now, SourceId, Stamp, UnixNanos};
-use crate::parse::Line;
+use crate::parse::{Join, Line, Piece};
 use crate::tail::Cutter;
 use crate::telemetry::Metrics;
 
@@ -31,6 +31,8 @@ pub struct StdinWorker {
     pub pipeline: Pipeline,
     source: SourceId,
     stamp: Stamp,
+    /// Parts of lines that have not ended.
+    join: Join,
     /// The pump has an empty buffer and will send it back filled.
     asked: bool,
     ended: bool,
@@ -54,8 +56,16 @@ impl StdinWorker {
     #[must_use]
     pub fn new(source: SourceId, line_bytes: usize, pipeline: Pipeline) -> Self {
         let cutter = Cutter::new(line_bytes, READ_BYTES);
-        let stamp = Stamp::default();
-        Self { cutter, pipeline, source, stamp, asked: false, ended: false, had_too_old: false }
+        Self {
+            cutter,
+            pipeline,
+            source,
+            stamp: Stamp::default(),
+            join: Join::default(),
+            asked: false,
+            ended: false,
+            had_too_old: false,
+        }
     }
 
     /// The pump has read these.
@@ -70,6 +80,12 @@ impl StdinWorker {
     pub fn end_of_input(&mut self) {
         self.ended = true;
         self.cutter.finish();
+    }
+
+    /// What is neither taken nor left in the input: parts of lines that have not ended.
+    #[must_use]
+    pub fn held(&self) -> Counts {
+        self.join.counts()
     }
 
     /// Takes the lines that are there, then asks for more.
@@ -100,11 +116,21 @@ impl StdinWorker {
         while let Some(line) = self.cutter.line() {
             let input = Counts { lines: 1, bytes: line.input_bytes };
             let text = Line { bytes: line.bytes, truncated_from: line.truncated_from };
-            if let Err(why) = self.pipeline.line(from, text, &mut self.stamp, input, now) {
-                stop = Some(why);
+            let text = Text::Piece(Piece { line: text, input, ..Piece::default() });
+            stop = self.pipeline.line(from, text, &mut self.join, &mut self.stamp, now).err();
+            if stop.is_some() {
                 break;
             }
             self.cutter.consume();
+        }
+        if self.ended && stop.is_none() {
+            self.join.give_up_all();
+        }
+        while let Some(out) = self.join.given_up()
+            && stop.is_none()
+        {
+            let text = Text::Unfinished(out);
+            stop = self.pipeline.line(from, text, &mut self.join, &mut self.stamp, now).err();
         }
         let Stretch { too_old, .. } = self.pipeline.end(self.source);
         if 0 < too_old && !std::mem::replace(&mut self.had_too_old, true) {

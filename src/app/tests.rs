@@ -1,3 +1,5 @@
+mod joins;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -6,13 +8,14 @@ use std::time::Duration;
 use prost::Message as _;
 
 use super::*;
-use crate::batch;
+use crate::batch::{self, Sealed};
+use crate::checkpoint::SavedFile;
 use crate::config::Config;
-use crate::model::{Now, PUSH_BYTES_MAX, Pool, SourceId, UnixNanos};
+use crate::model::{Counts, Now, PUSH_BYTES_MAX, Pool, SourceId, UnixNanos};
 use crate::parse::{Guard, Plan};
 use crate::tail::{self, NewFile};
 use crate::telemetry::Metrics;
-use crate::wire::push::PushRequest;
+use crate::wire::push::{self, PushRequest, Timestamp};
 
 const NOW: Now = Now { mono: Duration::from_secs(1), wall: UnixNanos(1_768_500_000_000_000_000) };
 
@@ -21,10 +24,18 @@ struct Bench {
     dir: tempfile::TempDir,
     worker: Worker<LogFile>,
     registry: Arc<Registry>,
+    metrics: Metrics,
+    /// What its batches stood for, as far as a test counts.
+    taken: Counts,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap(), Vec::new())
+    }
+
+    /// A worker that knows what an earlier one has saved.
+    fn at(dir: tempfile::TempDir, saved: Vec<SavedFile>) -> Self {
         let options = Config::defaults("").parse_defaults("test");
         let plan = Arc::new(Plan::compile(&options));
         let guard = Mutex::new(Guard::new(&plan));
@@ -38,7 +49,7 @@ impl Bench {
         };
         let pool = Pool::new(8 << 20, || {});
         let pipeline = Pipeline::new(sources, true, batch, pool, metrics.clone());
-        let registry = Arc::new(Registry::new(vec!["test".into()], Vec::new()));
+        let registry = Arc::new(Registry::new(vec!["test".into()], saved));
         let windows = Arc::new(Windows::new(1));
         let shared = Shared { registry: Arc::clone(&registry), windows };
         let options = tail::Options {
@@ -49,8 +60,8 @@ impl Bench {
             keys: (0, 1),
             budget: tail::Budget { open_files: 100, deleted_files: 100, deleted_bytes: 1 << 30 },
         };
-        let worker = Worker::new(options, pipeline, shared, FileLog::new(metrics));
-        Self { dir: tempfile::tempdir().unwrap(), worker, registry }
+        let worker = Worker::new(options, pipeline, shared, FileLog::new(metrics.clone()));
+        Self { dir, worker, registry, metrics, taken: Counts::default() }
     }
 
     fn find(&mut self, name: &str, content: &str) {
@@ -60,29 +71,62 @@ impl Bench {
     }
 
     fn found(&mut self, path: &Path) {
-        self.worker.found(NewFile::new(path, SourceId(0)), NOW, &mut Disk);
+        self.found_at(path, path, NOW);
+    }
+
+    fn found_at(&mut self, path: &Path, stem: &Path, now: Now) {
+        let meta = fs_err::metadata(path).ok();
+        let resume =
+            |meta: std::fs::Metadata| self.registry.resume((meta.dev(), meta.ino()), path, stem);
+        let new = NewFile {
+            stem: stem.into(),
+            known: meta.map_or_else(Vec::new, resume),
+            // The generations of these tests are numbered as they are rotated.
+            rank: path.extension().and_then(|n| n.to_str()?.parse().ok()).unwrap_or(1000),
+            ..NewFile::new(path, SourceId(0))
+        };
+        self.worker.found(new, now, &mut Disk);
     }
 
     /// Every line that is read now, in the order of the pushes, settled.
     fn lines(&mut self) -> Vec<String> {
-        for _ in 0..1000 {
-            if let Done::Idle(until) = self.worker.turn(NOW, &mut Disk)
-                && NOW.mono < until
-            {
-                break;
-            }
-        }
-        self.worker.pipeline.seal(NOW);
         let mut lines = Vec::new();
-        while let Some(sealed) = self.worker.pipeline.take_sealed() {
-            let request = snap::raw::Decoder::new().decompress_vec(&sealed.body).unwrap();
-            let streams = PushRequest::decode(&request[..]).unwrap().streams;
-            let entries = streams.into_iter().flat_map(|stream| stream.entries);
-            lines.extend(entries.map(|entry| String::from_utf8(entry.line).unwrap()));
+        for sealed in self.sealed(NOW) {
+            lines.extend(entries(&sealed).into_iter().map(|(_, line)| line));
             self.registry.settle(&sealed.receipt.tickets, NOW);
         }
         lines
     }
+
+    /// Every batch of what is read `now`.
+    fn sealed(&mut self, now: Now) -> Vec<Sealed> {
+        let mut sealed = Vec::new();
+        for _ in 0..1000 {
+            let done = self.worker.turn(now, &mut Disk);
+            sealed.extend(std::iter::from_fn(|| self.worker.pipeline.take_sealed()));
+            if let Done::Idle(until) = done
+                && now.mono < until
+            {
+                break;
+            }
+        }
+        self.worker.pipeline.seal(now);
+        sealed.extend(std::iter::from_fn(|| self.worker.pipeline.take_sealed()));
+        sealed
+    }
+}
+
+/// The entries of a batch: time and line.
+fn entries(sealed: &Sealed) -> Vec<(UnixNanos, String)> {
+    let request = snap::raw::Decoder::new().decompress_vec(&sealed.body).unwrap();
+    let streams = PushRequest::decode(&request[..]).unwrap().streams;
+    let entries = streams.into_iter().flat_map(|stream| stream.entries);
+    let read = |entry: push::Entry| {
+        let Timestamp { seconds, nanos } = entry.timestamp.unwrap();
+        let time = UnixNanos(seconds * 1_000_000_000 + i64::from(nanos));
+        (time, String::from_utf8(entry.line).unwrap())
+    };
+    entries.map(read).collect()
 }
 
 #[test]

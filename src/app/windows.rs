@@ -42,6 +42,12 @@ impl Windows {
         window.expected = window.expected.saturating_sub(1);
     }
 
+    /// Whether a file is on its way to its reader: nobody goes on.
+    #[must_use]
+    pub fn is_closed(&self, source: SourceId) -> bool {
+        self.window(source).expected != 0
+    }
+
     /// The latest line time that `file` may be read to.
     #[must_use]
     pub fn limit(&self, source: SourceId, file: FileKey) -> UnixNanos {

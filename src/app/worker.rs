@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file_log::FileLog;
-use super::pipeline::{From, Pipeline, Stop, Stretch};
+use super::joins::{Chain, Joins};
+use super::pipeline::{From, Pipeline, Stop, Stretch, Text};
 use super::registry::Registry;
 use super::windows::Windows;
-use crate::model::{Counts, Files, Mark, Now, UnixNanos};
-use crate::parse::Line;
+use crate::model::{Counts, FileKey, Files, Mark, Now, SourceId, UnixNanos};
+use crate::parse::{Line, Piece};
 use crate::tail::{Chunk, NewFile, News, Reader, Turn};
 
 /// What the worker knows together with the rest of the agent.
@@ -44,6 +45,7 @@ pub struct Worker<H> {
     pub pipeline: Pipeline,
     shared: Shared,
     log: FileLog,
+    joins: Joins,
     buf: Vec<u8>,
     chunk_bytes: u64,
     /// Turns in a row in which a file was held.
@@ -60,8 +62,9 @@ impl<H> Worker<H> {
         log: FileLog,
     ) -> Self {
         let chunk_bytes = options.chunk_bytes as u64;
+        let joins = Joins::new(options.chunk_bytes);
         let reader = Reader::new(options);
-        Self { reader, pipeline, shared, log, buf: Vec::new(), chunk_bytes, held: 0 }
+        Self { reader, pipeline, shared, log, joins, buf: Vec::new(), chunk_bytes, held: 0 }
     }
 
     /// A file was found.
@@ -105,15 +108,9 @@ impl<H> Worker<H> {
         if !self.pipeline.reserve(self.chunk_bytes, now) {
             return Done::NoPermit;
         }
-        let done = match self.reader.turn(now, files, &mut self.buf) {
-            Turn::Idle(until) => {
-                self.tell(now);
-                Done::Idle(until)
-            }
-            Turn::Chunk(chunk) => {
-                self.tell(now);
-                self.take(&chunk, now)
-            }
+        let done = match self.give_up(now, files) {
+            Some(stop) => done(stop, false),
+            None => self.read(now, files),
         };
         self.pipeline.settle_down(0 < self.reader.ready(), now);
         self.held = if done == Done::Held { self.held + 1 } else { 0 };
@@ -132,37 +129,67 @@ impl<H> Worker<H> {
         self.reader.ready() <= self.held
     }
 
+    fn read<D: Files<File = H>>(&mut self, now: Now, files: &mut D) -> Done {
+        match self.reader.turn(now, files, &mut self.buf) {
+            Turn::Idle(until) => {
+                self.tell(now);
+                Done::Idle(until)
+            }
+            Turn::Chunk(chunk) => {
+                self.tell(now);
+                self.take(&chunk, now)
+            }
+        }
+    }
+
     fn take(&mut self, chunk: &Chunk, now: Now) -> Done {
         let Shared { registry, windows } = &self.shared;
+        let seq = registry.next_seq(chunk.file);
         let from = From {
             source: chunk.source,
-            stretch: Some((chunk.file, registry.next_seq(chunk.file))),
+            stretch: Some((chunk.file, seq)),
             limit: windows.limit(chunk.source, chunk.file),
         };
+        if windows.is_closed(chunk.source) {
+            // Not even parts, which have no time yet: an older generation may be on its way.
+            self.reader.consumed(chunk, chunk.start, false);
+            windows.at(chunk.source, chunk.file, time_of(chunk.start));
+            return Done::Held;
+        }
+        let again = self.joins.again(chunk.file);
+        let mut chain = self.joins.take(chunk.file, seq == 0, registry);
         self.pipeline.begin(chunk.source, now);
         let (mut stamp, mut end, mut stop) = (chunk.start.stamp, chunk.start.offset, None);
         for line in chunk.lines(&self.buf) {
             let input = Counts { lines: 1, bytes: line.end.0 - end.0 };
             let text = Line { bytes: line.bytes, truncated_from: line.truncated_from };
-            if let Err(why) = self.pipeline.line(from, text, &mut stamp, input, now) {
+            let piece = Piece { line: text, input, at: end };
+            if end < again.offset {
+                self.pipeline.hold_again(chunk.source, piece, &mut chain.join, again.held);
+            } else if let Err(why) =
+                self.pipeline.line(from, Text::Piece(piece), &mut chain.join, &mut stamp, now)
+            {
                 stop = Some(why);
                 break;
             }
             end = line.end;
         }
-        let mark = if end == chunk.start.offset {
+        let mut mark = if end == chunk.start.offset {
             chunk.start
         } else {
-            Mark { offset: end, stamp, tail: chunk.tail(&self.buf, end) }
+            Mark { offset: end, stamp, tail: chunk.tail(&self.buf, end), ..Mark::default() }
         };
+        mark.held = chain.join.held();
         let Stretch { tickets, too_old } = self.pipeline.end(chunk.source);
         if 0 < too_old {
             self.log.too_old(chunk.file, too_old, || registry.path(chunk.file));
         }
-        if chunk.start.offset < mark.offset {
+        if chunk.start.offset.max(again.offset) < mark.offset {
             registry.issue(chunk.file, mark, tickets, now);
         }
+        self.put(chunk.file, seq, chunk.source, chain, mark, now);
         let unread = self.reader.consumed(chunk, mark, stop.is_none());
+        let Shared { registry, windows } = &self.shared;
         match (stop, unread) {
             (Some(Stop::Ahead(time)), _) => windows.at(chunk.source, chunk.file, Some(time)),
             (_, true) => windows.at(chunk.source, chunk.file, time_of(mark)),
@@ -171,12 +198,51 @@ impl<H> Worker<H> {
                 registry.has_no_line(chunk.file);
             }
         }
-        match stop {
-            None => Done::Lines,
-            Some(Stop::Ahead(_)) if end == chunk.start.offset => Done::Held,
-            Some(Stop::Ahead(_)) => Done::Lines,
-            Some(Stop::NoPermit) => Done::NoPermit,
-            Some(Stop::Busy) => Done::Busy,
+        stop.map_or(Done::Lines, |stop| done(stop, end != chunk.start.offset))
+    }
+
+    /// Sends what has begun and will not be ended. Returns why not.
+    fn give_up<D: Files<File = H>>(&mut self, now: Now, files: &mut D) -> Option<Stop> {
+        while let Some((file, source)) = self.joins.due(&self.shared.registry, now, files) {
+            let mut chain = self.joins.remove(file)?;
+            let registry = &self.shared.registry;
+            let mut mark = registry.read_to(file);
+            let seq = registry.next_seq(file);
+            let limit = UnixNanos(i64::MAX);
+            let from = From { source, stretch: Some((file, seq)), limit };
+            // Not the file's own: what is read on has to have the times that a replay will give.
+            let (mut stamp, mut stop) = (mark.stamp, None);
+            self.pipeline.begin(source, now);
+            while let Some(out) = chain.join.given_up()
+                && stop.is_none()
+            {
+                let text = Text::Unfinished(out);
+                stop = self.pipeline.line(from, text, &mut chain.join, &mut stamp, now).err();
+            }
+            mark.held = chain.join.held();
+            let Stretch { tickets, .. } = self.pipeline.end(source);
+            registry.issue(file, mark, tickets, now);
+            self.put(file, seq, source, chain, mark, now);
+            if stop.is_some() {
+                return stop;
+            }
+        }
+        None
+    }
+
+    fn put(
+        &mut self,
+        file: FileKey,
+        seq: u64,
+        source: SourceId,
+        chain: Chain,
+        mark: Mark,
+        now: Now,
+    ) {
+        let registry = &self.shared.registry;
+        let freed = self.joins.put(file, source, chain, mark, registry, now);
+        if !freed.is_empty() {
+            registry.release(freed, file, seq, now);
         }
     }
 
@@ -190,18 +256,22 @@ impl<H> Worker<H> {
         for news in &news {
             match news {
                 // A file that waits for another one must not keep that one waiting.
-                News::Opened { file, source, start, size, waits: false, .. }
-                    if start.offset.0 < *size =>
-                {
-                    self.shared.windows.at(*source, *file, None);
+                News::Opened { file, source, start, size, waits, .. } => {
+                    self.joins.opened(*file, *start);
+                    if start.offset.0 < *size && !waits {
+                        self.shared.windows.at(*source, *file, None);
+                    }
                 }
                 News::Truncated { old: file, .. }
                 | News::GivenUp { file, .. }
-                | News::Closed { file }
-                | News::SetAside { file }
-                | News::NoLine { file } => self.shared.windows.forget(*file),
-                News::Opened { .. }
-                | News::NotResumed { .. }
+                | News::Closed { file } => {
+                    self.joins.closed(*file);
+                    self.shared.windows.forget(*file);
+                }
+                News::SetAside { file } | News::NoLine { file } => {
+                    self.shared.windows.forget(*file);
+                }
+                News::NotResumed { .. }
                 | News::Head { .. }
                 | News::Renamed { .. }
                 | News::Rotated { .. }
@@ -216,6 +286,16 @@ impl<H> Worker<H> {
             }
             self.log.note(news, now);
         }
+    }
+}
+
+/// What a turn came to that stopped, after it had taken lines or not.
+fn done(stop: Stop, took: bool) -> Done {
+    match stop {
+        Stop::Ahead(_) if !took => Done::Held,
+        Stop::Ahead(_) => Done::Lines,
+        Stop::NoPermit => Done::NoPermit,
+        Stop::Busy => Done::Busy,
     }
 }
 

@@ -306,6 +306,11 @@ impl Batcher {
         }
     }
 
+    /// The last entry stands for more of the input than it was pushed with: it was joined.
+    pub fn add_to_last(&mut self, input: Counts) {
+        self.counts += input;
+    }
+
     /// How many tickets were made since this was last asked: as many batches, open or sealed,
     /// have lines of the stretch that was read meanwhile.
     pub fn new_tickets(&mut self) -> u32 {

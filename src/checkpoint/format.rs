@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Demoted, SavedFile, State};
-use crate::model::{FileOffset, Fingerprint, Identity, Mark, Stamp, UnixNanos};
+use crate::model::{FileOffset, Fingerprint, Identity, Mark, OUTPUTS, Stamp, UnixNanos};
 
 /// The version of the format that this build writes, and the only one it reads.
 pub const VERSION: u32 = 1;
@@ -161,6 +161,9 @@ struct FileLine<'a> {
     tail: (u16, u64),
     last_raw: Option<i64>,
     repeats: u32,
+    /// Parts before the offset that are not settled, on stdout and stderr.
+    #[serde(default, skip_serializing_if = "is_none_held")]
+    held: [Option<u64>; OUTPUTS],
     seen: i64,
     rotated: bool,
     /// Left out where it is the path.
@@ -170,6 +173,10 @@ struct FileLine<'a> {
     size: u64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     former: bool,
+}
+
+fn is_none_held(held: &[Option<u64>; OUTPUTS]) -> bool {
+    held.iter().all(Option::is_none)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -223,6 +230,7 @@ impl<'a> From<&'a SavedFile> for FileLine<'a> {
             tail: (mark.tail.len, mark.tail.hash),
             last_raw: mark.stamp.last_raw.map(|raw| raw.0),
             repeats: mark.stamp.repeats,
+            held: mark.held.map(|held| held.map(|offset| offset.0)),
             seen: seen.0,
             rotated: *rotated,
             stem: (stem != path).then(|| stem.as_ref().into()),
@@ -248,7 +256,12 @@ impl From<FileLine<'_>> for SavedFile {
                 birth: line.birth.map(UnixNanos),
             },
             head: fingerprint(line.head),
-            mark: Mark { offset: FileOffset(line.offset), stamp, tail: fingerprint(line.tail) },
+            mark: Mark {
+                offset: FileOffset(line.offset),
+                stamp,
+                tail: fingerprint(line.tail),
+                held: line.held.map(|held| held.map(FileOffset)),
+            },
             size: line.size,
             seen: UnixNanos(line.seen),
             rotated: line.rotated,

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{FileOffset, FileStat, Files, Fingerprint, Identity, Mark, Stamp, UnixNanos};
+use crate::model::{
+    FileOffset, FileStat, Files, Fingerprint, Identity, Mark, OUTPUTS, Stamp, UnixNanos,
+};
 
 const FOLDER: &str = "/state";
 const CHECKPOINT: &str = "/state/checkpoint";
@@ -97,6 +99,7 @@ fn a_file(number: u64) -> SavedFile {
             offset: FileOffset(10_000 + number * 1117),
             stamp: Stamp { last_raw: Some(UnixNanos(1_700_000_000)), repeats: 3 },
             tail: fingerprint(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            held: [(number == 19).then_some(FileOffset(9_000)), None],
         },
         stem: PathBuf::from(format!("/var/log/veogen/app-{number}.log")).into(),
         size: 20_000,
@@ -266,11 +269,13 @@ fn any_fingerprint() -> impl Strategy<Value = Fingerprint> {
 }
 
 fn any_mark() -> impl Strategy<Value = Mark> {
-    (any::<u64>(), any::<Option<i64>>(), any::<u32>(), any_fingerprint()).prop_map(
-        |(offset, raw, repeats, tail)| Mark {
+    let held = any::<[Option<u64>; OUTPUTS]>();
+    (any::<u64>(), any::<Option<i64>>(), any::<u32>(), any_fingerprint(), held).prop_map(
+        |(offset, raw, repeats, tail, held)| Mark {
             offset: FileOffset(offset),
             stamp: Stamp { last_raw: raw.map(UnixNanos), repeats },
             tail,
+            held: held.map(|held| held.map(FileOffset)),
         },
     )
 }

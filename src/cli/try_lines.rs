@@ -13,8 +13,8 @@ use super::setup;
 use crate::app::{self, Clock};
 use crate::config::{Config, Input};
 use crate::discover::matches;
-use crate::model::{Entry, Flag, Now, Reason, Stamp};
-use crate::parse::{Line, Options, Parser, Plan, Verdict};
+use crate::model::{Entry, Flag, Now, OUTPUTS, Reason, Stamp};
+use crate::parse::{Join, Line, Options, Parser, Piece, Plan, Verdict};
 
 pub(super) fn try_lines(args: &Try, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let Some(options) = options(args)? else { return Ok(ExitCode::FAILURE) };
@@ -79,18 +79,16 @@ fn show(
     let base = app::base(&plan);
     let mut parser = Parser::new(plan, is_file);
     let clock = Clock::start();
-    let (mut stamp, mut sum, mut line) = (Stamp::default(), Sum::default(), Vec::new());
+    let (mut stamp, mut join) = (Stamp::default(), Join::default());
+    let (mut sum, mut line) = (Sum::default(), Vec::new());
     let paint = Paint(colour);
+    let mut outs = 0..OUTPUTS;
     loop {
         line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
+        let len = input.read_until(b'\n', &mut line)?;
         let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
         let now: Now = clock.now();
-        let text = Line { bytes, truncated_from: None };
-        sum.lines += 1;
-        parser.line(text, &mut stamp, now, |verdict| match verdict {
+        let show = |verdict: Verdict<'_>| match verdict {
             Verdict::Emit(entry) => {
                 let labels = base.label_string(entry.labels);
                 show_entry(out, paint, &labels, &entry)?;
@@ -102,7 +100,20 @@ fn show(
                 let text = String::from_utf8_lossy(bytes);
                 writeln!(out, "{} {text}", paint.bad(&format!("dropped: {}", reason.name())))
             }
-        })?;
+        };
+        let shown = if len == 0 {
+            // What has begun and was not ended.
+            let Some(out) = outs.next() else { break };
+            parser.unfinished(out, &mut join, &mut stamp, now, show)
+        } else {
+            sum.lines += 1;
+            let line = Line { bytes, truncated_from: None };
+            let piece = Piece { line, ..Piece::default() };
+            parser.piece(piece, &mut join, &mut stamp, now, show)
+        };
+        let Some(shown) = shown else { continue };
+        shown?;
+        join.end();
         for flag in parser.flags().iter() {
             *sum.flags.entry(flag).or_default() += 1;
             writeln!(out, "    {}", paint.bad(flag.name()))?;

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::{Counts, FileKey, Mark, Permit};
+use crate::model::{Counts, FileKey, FileOffset, Mark, Permit};
 
 /// One claim on a stretch of one file: the stretch is settled when all its tickets are.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,10 +63,11 @@ impl Ledger {
     /// 0 when every line was dropped by a rule. Returns the number of the stretch.
     ///
     /// # Panics
-    /// If `end` is not behind the stretch before: stretches are issued in file order.
+    /// If `end` is before that of the stretch before: stretches are issued in file order. It is the
+    /// same when parts that were held are sent without their end.
     pub fn issue(&mut self, end: Mark, tickets: u32) -> u64 {
         let before = self.read_to().offset;
-        assert!(before < end.offset, "BUG: stretches out of order: {before:?}, {:?}", end.offset);
+        assert!(before <= end.offset, "BUG: stretches out of order: {before:?}, {:?}", end.offset);
         let seq = self.next_seq();
         self.open.push_back(Slot { end, pending: tickets });
         self.advance();
@@ -98,10 +99,31 @@ impl Ledger {
         self.open.back().map_or(self.watermark, |slot| slot.end)
     }
 
-    /// Whether all that was issued is settled.
+    /// Whether all that was issued is settled, parts that are held apart.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// Whether all that was read is settled.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_settled() && self.watermark.read_from() == self.watermark.offset
+    }
+
+    /// Whether the stretch `seq` and all before it are settled.
+    #[must_use]
+    pub fn has_passed(&self, seq: u64) -> bool {
+        seq < self.first
+    }
+
+    /// The line of output `out` whose first part is at `at` was settled with a later file: its
+    /// parts here are held no more.
+    pub fn free(&mut self, out: usize, at: FileOffset) {
+        let ends = self.open.iter_mut().map(|slot| &mut slot.end);
+        for mark in ends.chain([&mut self.watermark]) {
+            mark.held[out] = mark.held[out].filter(|held| *held != at);
+        }
     }
 
     fn advance(&mut self) -> bool {
@@ -120,7 +142,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::FileOffset;
 
     fn mark(offset: u64) -> Mark {
         Mark { offset: FileOffset(offset), ..Mark::default() }
@@ -146,6 +167,22 @@ mod tests {
         ledger.issue(mark(8), 0);
         assert_eq!(ledger.watermark(), mark(6));
         assert_eq!(ledger.settle(held), Some(mark(8)));
+    }
+
+    #[test]
+    fn what_is_held_is_not_done() {
+        let held = |at| Mark { held: [Some(FileOffset(at)), None], ..mark(10) };
+        let mut ledger = Ledger::new(mark(0));
+        ledger.issue(held(4), 0);
+        assert!(ledger.is_settled() && !ledger.is_done());
+        ledger.free(0, FileOffset(5));
+        ledger.free(1, FileOffset(4));
+        assert_eq!(ledger.watermark(), held(4), "another line's parts");
+        let last = ledger.issue(held(4), 1);
+        ledger.free(0, FileOffset(4));
+        assert!(!ledger.has_passed(last));
+        assert_eq!(ledger.settle(last), None, "the same offset");
+        assert!(ledger.is_done() && ledger.has_passed(last));
     }
 
     #[test]

@@ -53,4 +53,19 @@ pub struct Mark {
     pub stamp: Stamp,
     /// Hash of the bytes just before `offset`: evidence that the file is still the same.
     pub tail: Fingerprint,
+    /// Where the first part lies of each output's line that has not ended. It lies before
+    /// `offset` and is not covered: from there on, a start collects that output's parts and passes
+    /// over all else. 0 also when the line began in the generation before.
+    pub held: [Option<FileOffset>; OUTPUTS],
+}
+
+/// What a container runtime splits a service's output by: 0 is stdout, 1 is stderr.
+pub const OUTPUTS: usize = 2;
+
+impl Mark {
+    /// Where a start at this mark has to read from.
+    #[must_use]
+    pub fn read_from(&self) -> FileOffset {
+        self.held.iter().flatten().fold(self.offset, |from, held| from.min(*held))
+    }
 }

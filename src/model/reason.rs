@@ -52,11 +52,13 @@ pub enum Flag {
     /// The time was ahead of now or behind its stream beyond Loki's window and was moved inside;
     /// metadata `original_timestamp` has the line's own.
     MovedIntoWindow,
+    /// The container's line has no last part: what there is of it is sent.
+    Unfinished,
 }
 
 impl Flag {
     /// All flags, in the order of the metrics page.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotJson,
         Self::NotInFormat,
         Self::InvalidUtf8,
@@ -66,6 +68,7 @@ impl Flag {
         Self::NoTimestamp,
         Self::TimestampClamped,
         Self::MovedIntoWindow,
+        Self::Unfinished,
     ];
 
     /// The name in metrics and in the output of `skald try`.
@@ -81,6 +84,7 @@ impl Flag {
             Self::NoTimestamp => "no_timestamp",
             Self::TimestampClamped => "timestamp_clamped",
             Self::MovedIntoWindow => "moved_into_window",
+            Self::Unfinished => "unfinished",
         }
     }
 }

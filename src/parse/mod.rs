@@ -11,6 +11,8 @@ mod parser;
 mod text;
 mod wrapper;
 
+mod join;
+
 mod escape;
 mod fields;
 mod json;
@@ -29,6 +31,7 @@ mod tests;
 
 pub use self::flags::Flags;
 pub use self::guard::{Admit, Demotion, Guard};
+pub use self::join::{Join, Older, Piece};
 pub use self::options::{Field, Format, Options, Path, Rule, TimeFormat};
 pub use self::parser::{Line, ORIGINAL_TIMESTAMP, Parser, TRUNCATED_FROM, Verdict};
 pub use self::plan::{Plan, Warning};

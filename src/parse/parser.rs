@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use super::fields::{Picked, Place, Span};
 use super::flags::Flags;
+use super::join::{Join, Part, Piece};
 use super::options::Format;
 use super::plan::Plan;
 use super::stamp::{self, LineTime, Missing};
 use super::text;
 use super::timestamp;
 use super::values::{self, Buffers, Matcher};
-use super::wrapper::{Inner, Unwrapper};
+use super::wrapper::{Inner, Tag, Unwrapper};
 use super::{json, logfmt};
 use crate::model::{
-    Entry, Flag, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, Now, Pair, Reason, Stamp, UnixNanos,
+    Entry, FileOffset, Flag, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, Now, OUTPUTS, Pair, Reason,
+    Stamp, UnixNanos,
 };
 
 /// The metadata name of a cut line's full length in bytes.
@@ -48,22 +50,13 @@ pub enum Verdict<'a> {
 }
 
 /// Reads the lines of one source, on one thread: no locks, and after the first lines no
-/// allocation, except for values that have to be cleaned.
+/// allocation, except for values that have to be cleaned and lines that have to be joined.
 #[derive(Debug)]
 pub struct Parser {
     plan: Arc<Plan>,
-    missing: Missing,
-    demoted: Vec<bool>,
     flags: Flags,
-    matchers: Vec<Matcher>,
-
-    // Scratch, meaningless between lines.
-    lossy: String,
-    unwrapper: Unwrapper,
-    picked: Picked,
-    values: Values,
-    labels: Vec<&'static str>,
-    metadata: Vec<Pair<'static>>,
+    finder: Finder,
+    maker: Maker,
 }
 
 impl Parser {
@@ -71,23 +64,14 @@ impl Parser {
     /// line before, as in files; on standard input it takes the read time.
     #[must_use]
     pub fn new(plan: Arc<Plan>, stamps_follow: bool) -> Self {
-        Self {
-            missing: if stamps_follow { Missing::Follows } else { Missing::ReadTime },
-            demoted: vec![false; plan.label_names().len()],
-            flags: Flags::default(),
-            matchers: Matcher::all(&plan),
-            lossy: String::new(),
-            unwrapper: Unwrapper::new(),
-            picked: Picked::default(),
-            values: Values::default(),
-            labels: Vec::new(),
-            metadata: Vec::new(),
-            plan,
-        }
+        let missing = if stamps_follow { Missing::Follows } else { Missing::ReadTime };
+        let maker = Maker::new(&plan, missing);
+        Self { plan, flags: Flags::default(), finder: Finder::new(), maker }
     }
 
     /// Reads one line and gives the verdict to `then`, whose result is returned. `stamp` belongs to
-    /// the line's file. The same plan, line, `stamp` and `now` always give the same verdict.
+    /// the line's file. The same plan, line, `stamp` and `now` always give the same verdict. A part
+    /// of a line counts as a line.
     pub fn line<R>(
         &mut self,
         line: Line<'_>,
@@ -95,15 +79,190 @@ impl Parser {
         now: Now,
         then: impl FnOnce(Verdict<'_>) -> R,
     ) -> R {
-        let plan = &*self.plan;
-        let flags = &mut self.flags;
-        *flags = Flags::default();
-        let whole = text::read(line, plan.line_bytes, &mut self.lossy, flags);
-        let inner = self.unwrapper.unwrap(whole.text, plan.format);
-        let cut = whole.truncated_from.is_some();
-        pick(plan, &inner, cut, &mut self.picked, flags);
+        let piece = Piece { line, ..Piece::default() };
+        self.flags = Flags::default();
+        let found = self.finder.find(&self.plan, piece, None, &mut self.flags);
+        let found = found.expect("BUG: a part is held by nobody");
+        self.maker.make(&self.plan, &found, stamp, now, &mut self.flags, then)
+    }
 
-        let raw = raw_stamp(plan, &inner, &self.picked, flags);
+    /// The same, but a part of a line is held in `join`, which belongs to the line's container,
+    /// until the last one comes; then [`Join::end`] is to be called when the verdict was obeyed.
+    /// `None` when the piece is held.
+    pub fn piece<R>(
+        &mut self,
+        piece: Piece<'_>,
+        join: &mut Join,
+        stamp: &mut Stamp,
+        now: Now,
+        then: impl FnOnce(Verdict<'_>) -> R,
+    ) -> Option<R> {
+        self.flags = Flags::default();
+        let found = self.finder.find(&self.plan, piece, Some(join), &mut self.flags)?;
+        Some(self.maker.make(&self.plan, &found, stamp, now, &mut self.flags, then))
+    }
+
+    /// A line that has begun on the output `out` and will not be ended, like [`Parser::piece`].
+    /// `None` when there is none.
+    pub fn unfinished<R>(
+        &mut self,
+        out: usize,
+        join: &mut Join,
+        stamp: &mut Stamp,
+        now: Now,
+        then: impl FnOnce(Verdict<'_>) -> R,
+    ) -> Option<R> {
+        self.flags = Flags::default();
+        let found =
+            joined(&self.plan, out, None, join, &mut self.finder.lossy_joined, &mut self.flags)?;
+        self.flags.set(Flag::Unfinished);
+        Some(self.maker.make(&self.plan, &found, stamp, now, &mut self.flags, then))
+    }
+
+    /// Holds a piece that was held by an earlier run, if it is a part of a line that is `wanted`
+    /// (`Mark::held`). All else was settled. Returns whether it was held.
+    pub fn hold_again(
+        &mut self,
+        piece: Piece<'_>,
+        join: &mut Join,
+        wanted: [Option<FileOffset>; OUTPUTS],
+    ) -> bool {
+        let plan = &*self.plan;
+        let is_wanted =
+            |tag: Tag| !tag.is_last && wanted[tag.out].is_some_and(|from| from <= piece.at);
+        self.finder.tag(plan, piece.line, &mut self.flags).is_some_and(is_wanted)
+            && self.finder.find(plan, piece, Some(join), &mut self.flags).is_none()
+    }
+
+    /// What was noticed about the last line.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    /// Says which labels are to be metadata from the next line on, by position in
+    /// [`Plan::label_names`]; their place in `Entry::labels` stays, empty.
+    pub fn set_demoted(&mut self, demoted: &[bool]) {
+        self.maker.demoted.copy_from_slice(demoted);
+    }
+}
+
+/// Finds the service's line: in its wrapper, and in parts. Its fields are scratch.
+#[derive(Debug)]
+struct Finder {
+    lossy: String,
+    lossy_joined: String,
+    unwrapper: Unwrapper,
+}
+
+/// A whole line of a service.
+struct Whole<'a> {
+    inner: Inner<'a>,
+    truncated_from: Option<u64>,
+}
+
+impl Finder {
+    fn new() -> Self {
+        Self { lossy: String::new(), lossy_joined: String::new(), unwrapper: Unwrapper::new() }
+    }
+
+    /// The line that `piece` is, or is the last part of. `None` when it is held in `join`.
+    fn find<'a>(
+        &'a mut self,
+        plan: &Plan,
+        piece: Piece<'a>,
+        join: Option<&'a mut Join>,
+        flags: &mut Flags,
+    ) -> Option<Whole<'a>> {
+        let text::Text { text, truncated_from } =
+            text::read(piece.line, plan.line_bytes, &mut self.lossy, flags);
+        let inner = self.unwrapper.unwrap(text, plan.format);
+        let whole = Whole { inner, truncated_from };
+        let Some(join) = join else { return Some(whole) };
+        join.begin();
+        let Some((tag, time)) = inner.tag.zip(inner.time) else { return Some(whole) };
+        if tag.is_last && !join.has_begun(tag.out) {
+            return Some(whole);
+        }
+        *flags = Flags::default();
+        let part = match tag.before {
+            // Not from the text: a part may end inside a character.
+            Some(before) => {
+                let bytes = piece.line.bytes.get(before..).unwrap_or_default();
+                let len = piece.line.truncated_from.map(|len| len.saturating_sub(before as u64));
+                Part { bytes, len: len.unwrap_or(bytes.len() as u64), time }
+            }
+            None => Part { bytes: inner.text.as_bytes(), len: inner.text.len() as u64, time },
+        };
+        if !tag.is_last {
+            join.hold(tag.out, part, &piece, plan.line_bytes + 1);
+            return None;
+        }
+        joined(plan, tag.out, Some(part), join, &mut self.lossy_joined, flags)
+    }
+
+    fn tag(&mut self, plan: &Plan, line: Line<'_>, flags: &mut Flags) -> Option<Tag> {
+        let text = text::read(line, plan.line_bytes, &mut self.lossy, flags).text;
+        self.unwrapper.unwrap(text, plan.format).tag
+    }
+}
+
+/// The line that has begun on `out`, with its last part. Room for a CR is kept beyond the limit.
+fn joined<'a>(
+    plan: &Plan,
+    out: usize,
+    last: Option<Part<'_>>,
+    join: &'a mut Join,
+    lossy: &'a mut String,
+    flags: &mut Flags,
+) -> Option<Whole<'a>> {
+    let (line, time) = join.whole(out, last, plan.line_bytes + 1)?;
+    let text::Text { text, truncated_from } = text::read(line, plan.line_bytes, lossy, flags);
+    let inner = Inner { text, time: Some(time), unfit: false, tag: None };
+    Some(Whole { inner, truncated_from })
+}
+
+/// Makes the entry of a line. No locks, and after the first lines no allocation, except for values
+/// that have to be cleaned.
+#[derive(Debug)]
+struct Maker {
+    missing: Missing,
+    demoted: Vec<bool>,
+    matchers: Vec<Matcher>,
+
+    // Scratch, meaningless between lines.
+    picked: Picked,
+    values: Values,
+    labels: Vec<&'static str>,
+    metadata: Vec<Pair<'static>>,
+}
+
+impl Maker {
+    fn new(plan: &Plan, missing: Missing) -> Self {
+        Self {
+            missing,
+            demoted: vec![false; plan.label_names().len()],
+            matchers: Matcher::all(plan),
+            picked: Picked::default(),
+            values: Values::default(),
+            labels: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
+
+    fn make<R>(
+        &mut self,
+        plan: &Plan,
+        whole: &Whole<'_>,
+        stamp: &mut Stamp,
+        now: Now,
+        flags: &mut Flags,
+        then: impl FnOnce(Verdict<'_>) -> R,
+    ) -> R {
+        let inner = &whole.inner;
+        pick(plan, inner, whole.truncated_from.is_some(), &mut self.picked, flags);
+
+        let raw = raw_stamp(plan, inner, &self.picked, flags);
         let LineTime { time, moved_from } = stamp::advance(stamp, raw, self.missing, now);
         if moved_from.is_some() {
             flags.set(Flag::MovedIntoWindow);
@@ -145,18 +304,6 @@ impl Parser {
         self.labels = recycle(labels);
         self.metadata = recycle(metadata);
         result
-    }
-
-    /// What was noticed about the last line.
-    #[must_use]
-    pub fn flags(&self) -> Flags {
-        self.flags
-    }
-
-    /// Says which labels are to be metadata from the next line on, by position in
-    /// [`Plan::label_names`]; their place in `Entry::labels` stays, empty.
-    pub fn set_demoted(&mut self, demoted: &[bool]) {
-        self.demoted.copy_from_slice(demoted);
     }
 }
 

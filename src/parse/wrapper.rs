@@ -4,6 +4,7 @@ use super::fields::{Picked, Wanted};
 use super::json;
 use super::options::{Format, Path, TimeFormat};
 use super::timestamp::{self, Reading};
+use crate::model::OUTPUTS;
 
 /// The line of the service.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +14,23 @@ pub(super) struct Inner<'a> {
     pub(super) time: Option<Reading>,
     /// The format demands a wrapper, and there is none.
     pub(super) unfit: bool,
+    /// What the wrapper says of it.
+    pub(super) tag: Option<Tag>,
 }
+
+/// Which part of a line this is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tag {
+    /// 0 is stdout, 1 is stderr.
+    pub(super) out: usize,
+    /// The line ends here.
+    pub(super) is_last: bool,
+    /// Bytes of the wrapper before `text`, which goes to the end, where it was not unescaped.
+    pub(super) before: Option<usize>,
+}
+
+/// The names of the outputs in wrappers.
+const OUTPUT_NAMES: [&str; OUTPUTS] = ["stdout", "stderr"];
 
 /// The scratch for docker's wrapper.
 #[derive(Debug)]
@@ -36,9 +53,9 @@ impl Unwrapper {
         Self { wanted, picked: Picked::default() }
     }
 
-    /// The service's line in `text`. A partial CRI line is a line of its own for now.
+    /// The service's line in `text`, or the part of it that is there.
     pub(super) fn unwrap<'a>(&'a mut self, text: &'a str, format: Format) -> Inner<'a> {
-        let bare = Inner { text, time: None, unfit: false };
+        let bare = Inner { text, time: None, unfit: false, tag: None };
         let unfit = Inner { unfit: true, ..bare };
         match format {
             Format::Json | Format::Logfmt | Format::Text => bare,
@@ -54,17 +71,19 @@ impl Unwrapper {
         if !json::pick(text, &self.wanted, &mut self.picked) {
             return None;
         }
-        self.picked.scalar(STREAM, text)?;
+        let stream = self.picked.scalar(STREAM, text)?;
+        let out = OUTPUT_NAMES.iter().position(|name| *name == stream);
         let time = wrapper_time(self.picked.scalar(TIME, text)?)?;
         let log = self.picked.scalar(LOG, text)?;
-        // Docker keeps the newline in the value, and with a terminal the CR before it.
-        let log = log.strip_suffix('\n').unwrap_or(log);
-        let log = log.strip_suffix('\r').unwrap_or(log);
-        Some(Inner { text: log, time: Some(time), unfit: false })
+        // Docker keeps the newline in the value, and with a terminal the CR before it. It splits
+        // lines at 16 KiB: then there is none.
+        let whole = log.strip_suffix('\n').map(|log| log.strip_suffix('\r').unwrap_or(log));
+        let tag = out.map(|out| Tag { out, is_last: whole.is_some(), before: None });
+        Some(Inner { text: whole.unwrap_or(log), time: Some(time), unfit: false, tag })
     }
 }
 
-/// `2026-11-22T10:20:05.123456789Z stdout F …`: time, stream, `P`artial or `F`ull with more tags
+/// `2026-11-22T10:20:05.123456789Z stdout F …`: time, output, `P`artial or `F`ull with more tags
 /// behind colons, the line.
 fn cri(text: &str) -> Option<Inner<'_>> {
     if !text.starts_with(|char: char| char.is_ascii_digit()) {
@@ -72,13 +91,16 @@ fn cri(text: &str) -> Option<Inner<'_>> {
     }
     let (time, rest) = text.split_once(' ')?;
     let time = wrapper_time(time)?;
-    let rest = rest.strip_prefix("stdout ").or_else(|| rest.strip_prefix("stderr "))?;
+    let after = |(out, name)| Some((out, rest.strip_prefix(name)?.strip_prefix(' ')?));
+    let (out, rest) = OUTPUT_NAMES.into_iter().enumerate().find_map(after)?;
     // A runtime that writes an empty line may leave out the last space.
     let (tags, inner) = rest.split_once(' ').unwrap_or((rest, ""));
-    if !matches!(tags.as_bytes(), [b'P' | b'F'] | [b'P' | b'F', b':', ..]) {
+    if !matches!(tags.as_bytes(), [b'P' | b'F'] | [b'P' | b'F', b':', ..]) || !tags.is_ascii() {
         return None;
     }
-    Some(Inner { text: inner, time: Some(time), unfit: false })
+    let before = Some(text.len() - inner.len());
+    let tag = Some(Tag { out, is_last: tags.starts_with('F'), before });
+    Some(Inner { text: inner, time: Some(time), unfit: false, tag })
 }
 
 /// Runtimes write RFC 3339 with `T` and a zone, nothing near it.

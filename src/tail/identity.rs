@@ -99,7 +99,8 @@ pub(super) fn confirm<D: Files>(
         let Some(&(at, tail)) = trail.iter().rfind(|(at, _)| at.0 <= stat.size) else {
             return Ok(None);
         };
-        let end = Mark { offset: FileOffset(stat.size), ..Mark::default() };
+        let (offset, held) = (FileOffset(stat.size), mark.held);
+        let end = Mark { offset, held, ..Mark::default() };
         return Ok(has_before(files, file, at, tail)?.then_some(end));
     }
     Ok(has_before(files, file, mark.offset, mark.tail)?.then_some(mark))

@@ -121,6 +121,11 @@ impl<H> Reader<H> {
     ) -> usize {
         let key = self.new_key();
         let identity = stat.identity;
+        // What this run has held of the original need not be read again in a copy.
+        let start = match kin {
+            Some(Kin::Copy { of: Some(_) }) => Mark { held: Default::default(), ..start },
+            Some(_) | None => start,
+        };
         let state = if new.is_rotated() { State::Gone } else { State::Following };
         let idx = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -137,7 +142,7 @@ impl<H> Reader<H> {
             state,
             is_named: true,
             is_deleted: false,
-            read: start,
+            read: begin(start),
             partial: 0,
             size: stat.size,
             size_before: stat.size,
@@ -171,6 +176,14 @@ impl<H> Reader<H> {
         file.head = head;
         self.news.push(News::Head { file: file.key, head });
     }
+}
+
+/// Where the first read of this run begins: what was held is read again. The bytes before that
+/// place are not known; [`identity::confirm`] has looked at those before the mark.
+fn begin(mark: Mark) -> Mark {
+    let offset = mark.read_from();
+    let tail = if offset == mark.offset { mark.tail } else { Fingerprint::default() };
+    Mark { offset, tail, ..mark }
 }
 
 /// The offset behind the last newline of a file, which is searched in its last `within` bytes.

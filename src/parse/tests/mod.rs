@@ -2,6 +2,7 @@
 
 mod formats;
 mod guard;
+mod joins;
 mod json;
 mod laws;
 mod limits;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::app::{Disk, LogFile};
-use crate::model::{FileKey, FileOffset, Mark, Now, SourceId, Stamp, UnixNanos};
+use crate::model::{FileKey, FileOffset, Mark, Now, SourceId, UnixNanos};
 
 mod generations;
 
@@ -112,7 +112,7 @@ impl Bench {
                 end = line.end;
             }
             let tail = chunk.tail(&buf, end);
-            let mark = Mark { offset: end, stamp: Stamp::default(), tail };
+            let mark = Mark { offset: end, tail, ..Mark::default() };
             self.last = Some(mark);
             self.marks.push(mark);
             self.reader.consumed(&chunk, mark, true);

@@ -9,6 +9,7 @@ mod acks;
 mod budget;
 mod bytes;
 mod composite;
+mod cri;
 mod deleted;
 mod dns;
 mod exit;

@@ -1,0 +1,319 @@
+//! What is known of every file, without a lock: open ones, closed ones, and those that were there
+//! before.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::behind::Unread;
+use crate::checkpoint::SavedFile;
+use crate::ledger::Ledger;
+use crate::model::{
+    FileKey, FileOffset, Fingerprint, Identity, Mark, Now, OUTPUTS, SourceId, UnixNanos,
+};
+use crate::parse::Older;
+use crate::tail::{Kin, News, Resume};
+use crate::telemetry::FileState;
+
+/// Most truncated or replaced generations that are remembered of one file, to know their copies.
+const FORMER_MAX: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    /// Files that are followed, or not settled.
+    pub(super) files: HashMap<FileKey, Tracked>,
+    /// Files of an earlier run or closed ones, by device and inode.
+    pub(super) saved: HashMap<(u64, u64), SavedFile>,
+    /// Parts in older generations, until the stretch that has the end of their lines is settled.
+    pub(super) releases: Vec<(Vec<Older>, FileKey, u64)>,
+    /// Generations whose inode holds something else by now, by stem: a copy may turn up.
+    pub(super) former: HashMap<Arc<Path>, Vec<SavedFile>>,
+    /// Files of an earlier run that were not found, with bytes that were not read.
+    pub(super) absent: Vec<Absent>,
+    /// Something changed since the last snapshot.
+    pub(super) dirty: bool,
+}
+
+/// A file among the generations that one container wrote.
+#[derive(Debug, Clone)]
+pub struct Lineage {
+    /// The name that all of them share.
+    pub stem: Arc<Path>,
+    /// For each output, whether the file begins where the one before ended: this run has read it
+    /// from its beginning, or an earlier run has held parts from there.
+    pub goes_on: [bool; OUTPUTS],
+    /// It is a copy of this generation of this run, and goes on at the offset that was read to.
+    pub continues: Option<FileKey>,
+}
+
+#[derive(Debug)]
+pub(super) struct Absent {
+    pub(super) path: Arc<Path>,
+    pub(super) mark: Mark,
+    pub(super) bytes: u64,
+    pub(super) until: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) source: SourceId,
+    pub(super) path: Arc<Path>,
+    pub(super) stem: Arc<Path>,
+    /// As in [`Lineage`].
+    pub(super) goes_on: [bool; OUTPUTS],
+    pub(super) identity: Identity,
+    pub(super) head: Fingerprint,
+    pub(super) size: u64,
+    pub(super) state: FileState,
+    /// Only our descriptor keeps it on disk.
+    pub(super) deleted: bool,
+    pub(super) closed: bool,
+    /// What is unread was looked at: it is no whole line.
+    pub(super) has_no_line: bool,
+    /// When it was found.
+    pub(super) found_at: Duration,
+    /// A newer generation of the same inode has taken its place.
+    pub(super) replaced: bool,
+    /// It is a copy of this generation, and was begun where that was read to.
+    pub(super) continues: Option<FileKey>,
+    pub(super) ledger: Ledger,
+    /// Where the unsettled stretches end, and when they were issued.
+    pub(super) issued: VecDeque<(FileOffset, Duration)>,
+}
+
+impl Inner {
+    pub(super) fn note(&mut self, news: &News, now: Now, sources: &[Arc<str>]) {
+        match news {
+            News::Opened { file, source, path, stem, identity, start, size, kin, .. } => {
+                let (path, stem) = (Arc::clone(path), Arc::clone(stem));
+                let mut tracked = Tracked::new(*source, path, stem, *identity, *size, *start);
+                tracked.found_at = now.mono;
+                self.make_way_for(&tracked, *kin, *start);
+                if let Some(Kin::Copy { of }) = kin {
+                    tracked.continues = *of;
+                }
+                self.files.insert(*file, tracked);
+            }
+            News::Truncated { old, new } => self.replace(*old, *new, now.wall, sources),
+            News::Deleted { file } => self.update(*file, |tracked| tracked.deleted = true),
+            News::Closed { file } => {
+                self.update(*file, |tracked| tracked.closed = true);
+                self.retire_if_done(*file, now.wall, sources);
+            }
+            News::Head { file, head } => self.update(*file, |tracked| tracked.head = *head),
+            News::Size { file, size } => self.update(*file, |tracked| {
+                (tracked.size, tracked.has_no_line) = (*size, false);
+            }),
+            News::NoLine { file } => self.update(*file, |tracked| tracked.has_no_line = true),
+            News::Renamed { file, path } => {
+                self.update(*file, |tracked| tracked.path = Arc::clone(path));
+            }
+            News::Unrotated { file } => {
+                self.update(*file, |tracked| tracked.state = FileState::Following);
+            }
+            News::Rotated { file } | News::Back { file, gone: true } => {
+                self.update(*file, |tracked| tracked.state = FileState::Rotated);
+            }
+            News::Back { file, gone: false } => {
+                self.update(*file, |tracked| tracked.state = FileState::Following);
+            }
+            News::SetAside { file } => {
+                self.update(*file, |tracked| tracked.state = FileState::SetAside);
+            }
+            News::NotResumed { .. }
+            | News::Lost { .. }
+            | News::GivenUp { .. }
+            | News::Skipped { .. }
+            | News::Failed { .. }
+            | News::Refused { .. } => {}
+        }
+    }
+
+    pub(super) fn update(&mut self, file: FileKey, change: impl FnOnce(&mut Tracked)) {
+        if let Some(tracked) = self.files.get_mut(&file) {
+            change(tracked);
+        }
+    }
+
+    /// Frees parts in older generations as far as their lines are settled.
+    pub(super) fn let_go(&mut self, now: UnixNanos, sources: &[Arc<str>]) {
+        let files = &self.files;
+        let is_settled = |(_, file, seq): &mut (_, FileKey, u64)| {
+            files.get(file).is_none_or(|file| file.ledger.has_passed(*seq))
+        };
+        let freed: Vec<_> = self.releases.extract_if(.., is_settled).collect();
+        for older in freed.into_iter().flat_map(|(older, ..)| older) {
+            self.update(older.file, |file| file.ledger.free(older.out, older.at));
+            self.retire_if_done(older.file, now, sources);
+        }
+    }
+
+    /// A file was opened: what was saved under its inode is either this file, or was.
+    pub(super) fn make_way_for(&mut self, file: &Tracked, kin: Option<Kin>, start: Mark) {
+        let is_it = |mark: Mark| (mark.offset, mark.tail) == (start.offset, start.tail);
+        if kin.is_some() {
+            self.absent.retain(|absent| !is_it(absent.mark));
+        }
+        if let Some(Kin::Copy { of: None } | Kin::Moved) = kin {
+            self.former.values_mut().for_each(|files| files.retain(|file| !is_it(file.mark)));
+        }
+        let inode = (file.identity.device, file.identity.inode);
+        // An entry for the same inode under another device number is this file's.
+        let is_same = |saved: &SavedFile| {
+            saved.identity.inode == inode.1
+                && (saved.identity.device == inode.0 || *saved.path == *file.path)
+        };
+        let saved: Vec<SavedFile> =
+            self.saved.extract_if(|_, saved| is_same(saved)).map(|(_, saved)| saved).collect();
+        if !matches!(kin, Some(Kin::Same { .. })) {
+            saved.into_iter().for_each(|saved| self.remember(saved));
+        }
+    }
+
+    /// Remembers a generation that is not in its inode any more.
+    pub(super) fn remember(&mut self, file: SavedFile) {
+        let former = self.former.entry(Arc::clone(&file.stem)).or_default();
+        former.push(SavedFile { former: true, ..file });
+        if FORMER_MAX < former.len() {
+            former.remove(0);
+        }
+    }
+
+    /// The inode has a new generation; the old one's batches still come back.
+    pub(super) fn replace(
+        &mut self,
+        old: FileKey,
+        new: FileKey,
+        now: UnixNanos,
+        sources: &[Arc<str>],
+    ) {
+        let Some(tracked) = self.files.get_mut(&old) else { return };
+        (tracked.closed, tracked.replaced) = (true, true);
+        let (path, stem) = (Arc::clone(&tracked.path), Arc::clone(&tracked.stem));
+        let (source, identity) = (tracked.source, tracked.identity);
+        let state = tracked.state;
+        let start = Mark::default();
+        let successor = Tracked { state, ..Tracked::new(source, path, stem, identity, 0, start) };
+        self.files.insert(new, successor);
+        self.retire_if_done(old, now, sources);
+    }
+
+    /// Of a closed or replaced file that is done, only its place is remembered.
+    pub(super) fn retire_if_done(&mut self, file: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
+        if self.files.get(&file).is_some_and(|file| file.closed && file.ledger.is_done()) {
+            self.retire(file, now, sources);
+        }
+    }
+
+    pub(super) fn retire(&mut self, file: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
+        let Some(file) = self.files.remove(&file) else { return };
+        let saved = self.to_save(&file, now, sources);
+        if file.replaced || file.deleted {
+            self.remember(saved);
+        } else {
+            self.saved.insert((file.identity.device, file.identity.inode), saved);
+        }
+    }
+
+    pub(super) fn to_save(
+        &self,
+        file: &Tracked,
+        now: UnixNanos,
+        sources: &[Arc<str>],
+    ) -> SavedFile {
+        // Of a copy nothing is settled as long as something before its start is not.
+        let original = file.continues.and_then(|of| self.files.get(&of));
+        let mark = original.map_or(&file.ledger, |original| &original.ledger).watermark();
+        SavedFile {
+            path: Arc::clone(&file.path),
+            stem: Arc::clone(&file.stem),
+            source: Arc::clone(&sources[usize::from(file.source.0)]),
+            identity: file.identity,
+            head: file.head,
+            mark,
+            size: file.size,
+            seen: now,
+            rotated: file.state == FileState::Rotated,
+            former: file.replaced,
+        }
+    }
+}
+
+impl Tracked {
+    pub(super) fn new(
+        source: SourceId,
+        path: Arc<Path>,
+        stem: Arc<Path>,
+        identity: Identity,
+        size: u64,
+        start: Mark,
+    ) -> Self {
+        Self {
+            source,
+            path,
+            stem,
+            goes_on: start.held.map(|held| held.unwrap_or(start.offset) == FileOffset(0)),
+            identity,
+            head: Fingerprint::default(),
+            size,
+            state: FileState::Following,
+            deleted: false,
+            closed: false,
+            has_no_line: false,
+            found_at: Duration::ZERO,
+            replaced: false,
+            continues: None,
+            ledger: Ledger::new(start),
+            issued: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn forget_settled(&mut self) {
+        let settled = self.ledger.watermark().offset;
+        while self.issued.pop_front_if(|(end, _)| *end <= settled).is_some() {}
+    }
+
+    pub(super) fn unread(&self) -> u64 {
+        self.size.saturating_sub(self.ledger.read_to().offset.0)
+    }
+
+    pub(super) fn to_unread(&self, now: Now) -> Unread {
+        Unread {
+            source: self.source,
+            inode: (self.identity.device, self.identity.inode),
+            stem: Arc::clone(&self.stem),
+            bytes: self.unread(),
+            age: (!self.has_no_line).then(|| match self.ledger.read_to().stamp.last_raw {
+                Some(time) => now.wall.since(time),
+                None => now.mono.saturating_sub(self.found_at),
+            }),
+            is_deleted: self.deleted,
+        }
+    }
+
+    pub(super) fn to_json(&self, sources: &[Arc<str>]) -> serde_json::Value {
+        let (read, settled) = (self.ledger.read_to().offset.0, self.ledger.watermark().offset.0);
+        json!({
+            "path": self.path.to_string_lossy(),
+            "source": *sources[usize::from(self.source.0)],
+            "device": self.identity.device,
+            "inode": self.identity.inode,
+            "birth": self.identity.birth.map(|birth| birth.to_string()),
+            "head": format!("{:016x}/{}", self.head.hash, self.head.len),
+            "state": self.state.name(),
+            "closed": self.closed,
+            "size": self.size,
+            "read": read,
+            "settled": settled,
+            "lag_bytes": self.unread(),
+            "unsettled_bytes": read - settled,
+        })
+    }
+}
+
+pub(super) fn resume(file: &SavedFile, kin: Kin) -> Resume {
+    Resume { head: file.head, mark: file.mark, kin }
+}
