@@ -1,4 +1,5 @@
-//! One worker's way to Loki: takes its sealed batches in order and settles what became of them.
+//! One worker's way to Loki for one tenant: takes its sealed batches in order and settles what
+//! became of them.
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub struct Ground {
     pub give_up: CancellationToken,
 }
 
-/// One lane.
+/// One lane, of one worker and one tenant.
 #[derive(Debug)]
 pub struct Lane {
     /// Its place on the board.
@@ -97,7 +98,7 @@ impl Lane {
                 Step::Idle => return,
                 Step::Post(body) => {
                     let bytes = body.len();
-                    let answer = transport.post(body, now).await;
+                    let answer = transport.post(body, self.sender.tenant(), now).await;
                     count_answer(&ground.metrics, bytes, &answer, now, ground.clock.now());
                     self.sender.answered(&answer, ground.clock.now());
                     if let Health::Retrying { .. } = self.sender.health() {

@@ -11,6 +11,7 @@ mod files;
 
 mod board;
 mod file_log;
+mod outbox;
 mod pipeline;
 mod pulse;
 mod registry;
@@ -40,6 +41,7 @@ pub use self::error::AppError;
 pub use self::file_log::FileLog;
 pub use self::files::Disk;
 pub use self::lane::{Ground, Lane, settle};
+pub use self::outbox::Outbox;
 pub use self::pipeline::{From, Pipeline, Source, Stop, Stretch, base};
 pub use self::pulse::{Pulse, Pulses};
 pub use self::registry::{Lag, Registry};

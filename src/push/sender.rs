@@ -141,6 +141,12 @@ impl Sender {
         }
     }
 
+    /// Whose batches it brings.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
     /// Whether a batch can be offered.
     #[must_use]
     pub fn is_idle(&self) -> bool {

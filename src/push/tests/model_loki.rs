@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::parts::{compress, decompress};
 use crate::batch::Sealed;
 use crate::ledger::Receipt;
-use crate::model::{Counts, Now, Pool, UnixNanos};
+use crate::model::{Counts, Now, Pool, TenantId, UnixNanos};
 use crate::push::{
     Answer, DeadLetter, Dropped, Failure, Options, Sender, Settled, Step, StructuredMetadata,
 };
@@ -132,6 +132,7 @@ pub(super) fn sealed(lines: &[(u8, String)], metadata: bool) -> Sealed {
     let request = PushRequest { streams };
     let counts = Counts { lines: lines.len() as u64, bytes: 0 };
     Sealed {
+        tenant: TenantId::default(),
         body: compress(&request),
         encoded_bytes: request.encoded_len(),
         entries: lines.len(),

@@ -1,4 +1,4 @@
-//! A gateway before the receiver, which sees headers and asks for credentials.
+//! A gateway before the receiver, which sees headers and asks for one of them.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,26 +6,38 @@ use std::sync::{Arc, Mutex};
 
 use super::address;
 
-/// Passes requests on whose `Authorization` is as it should be, and keeps the heads of all.
+/// Passes requests on that have a header, and keeps the heads of all.
 pub(crate) struct Gate {
     addr: SocketAddr,
+    wanted: Arc<Mutex<String>>,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Gate {
     /// Passes on to `to` what comes with this value of `Authorization`; others get a 401.
     pub(crate) fn start(to: SocketAddr, authorization: &str) -> Self {
+        Self::asking(to, &format!("authorization: {authorization}\r\n"))
+    }
+
+    /// Passes on to `to` what has `header` in its head; others get a 401.
+    pub(crate) fn asking(to: SocketAddr, header: &str) -> Self {
         let listener = TcpListener::bind(address(8080)).unwrap();
         let (addr, heads) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<String>>>::default());
-        let (kept, wanted) = (Arc::clone(&heads), format!("authorization: {authorization}\r\n"));
+        let wanted = Arc::new(Mutex::new(header.to_owned()));
+        let gate = Self { addr, wanted: Arc::clone(&wanted), heads: Arc::clone(&heads) };
         // The thread ends with the test process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, wanted) = (Arc::clone(&kept), wanted.clone());
-                std::thread::spawn(move || serve(stream, to, &wanted, &kept));
+                let (heads, wanted) = (Arc::clone(&heads), Arc::clone(&wanted));
+                std::thread::spawn(move || serve(stream, to, &wanted, &heads));
             }
         });
-        Self { addr, heads }
+        gate
+    }
+
+    /// Passes everything on from now on.
+    pub(crate) fn open(&self) {
+        self.wanted.lock().unwrap().clear();
     }
 
     pub(crate) fn url(&self) -> String {
@@ -38,10 +50,16 @@ impl Gate {
     }
 }
 
-fn serve(mut stream: TcpStream, to: SocketAddr, wanted: &str, heads: &Mutex<Vec<String>>) {
+fn serve(
+    mut stream: TcpStream,
+    to: SocketAddr,
+    wanted: &Mutex<String>,
+    heads: &Mutex<Vec<String>>,
+) {
     while let Some((head, bytes)) = message(&mut stream) {
+        let wanted = wanted.lock().unwrap().clone();
         let is_welcome = head.to_ascii_lowercase().contains(&wanted.to_ascii_lowercase())
-            && head.contains(wanted.split_once(": ").unwrap().1);
+            && wanted.split_once(": ").is_none_or(|(_, value)| head.contains(value));
         heads.lock().unwrap().push(head);
         let answer = if is_welcome {
             let mut loki = TcpStream::connect(to).unwrap();
