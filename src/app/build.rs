@@ -16,6 +16,7 @@ use super::board::Board;
 use super::clock::Clock;
 use super::common::Common;
 use super::control::{self, Call, Discovery};
+use super::crowd::Crowd;
 use super::error::AppError;
 use super::file_log::FileLog;
 use super::lane::{Ground, Lane};
@@ -156,18 +157,21 @@ impl Builder {
         let (bell, inbox) = Doorbell::new();
         self.bells.lock().expect("BUG: nothing else runs yet").push(bell.clone());
         let tenants = Arc::clone(&self.common.tenants);
-        let is_used = |id| sources.iter().any(|idx| self.common.sources[*idx].tenant.idx() == id);
-        let used: Vec<bool> = (0..tenants.len()).map(is_used).collect();
-        let way = |(tenant, is_used): (&Option<String>, bool)| {
-            is_used.then(|| self.lane(tenant.as_deref(), &bell, is_stdin))
+        let all = Arc::clone(&self.common.sources);
+        let mut way = |(id, tenant): (usize, &Option<String>)| {
+            let of_tenant = |idx: &&usize| all[**idx].tenant.idx() == id;
+            let own: Vec<usize> = sources.iter().filter(of_tenant).copied().collect();
+            let crowd = Crowd::new(Arc::clone(&all), own.iter().copied());
+            (!own.is_empty()).then(|| self.lane(tenant.as_deref(), crowd, &bell, is_stdin))
         };
-        (Ways(tenants.iter().zip(used).map(way).collect()), bell, inbox)
+        (Ways(tenants.iter().enumerate().map(&mut way).collect()), bell, inbox)
     }
 
     /// Starts a lane of `tenant` for the worker behind `bell`.
     fn lane(
         &mut self,
         tenant: Option<&str>,
+        crowd: Crowd,
         bell: &Doorbell,
         is_stdin: bool,
     ) -> mpsc::Sender<Sealed> {
@@ -176,7 +180,8 @@ impl Builder {
         let push = push::Options { tenant: tenant.map(str::to_owned), ..self.config.push.clone() };
         let sender = Sender::new(&push, fastrand::u64(..));
         let refusals = Throttle::new(REFUSALS_EVERY);
-        let lane = Lane { number, batches, worker: bell.clone(), sender, refusals, is_stdin };
+        let lane =
+            Lane { number, batches, worker: bell.clone(), sender, crowd, refusals, is_stdin };
         let (transport, ground) = (Arc::clone(&self.transport), self.ground.clone());
         self.lanes.spawn(async move { lane.run(&*transport, &ground).await });
         entrance

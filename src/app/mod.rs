@@ -10,6 +10,7 @@ mod error;
 mod files;
 
 mod board;
+mod crowd;
 mod file_log;
 mod outbox;
 mod pipeline;
@@ -37,6 +38,7 @@ pub use self::board::Board;
 pub use self::build::Extras;
 pub use self::clock::Clock;
 pub use self::common::Common;
+pub use self::crowd::Crowd;
 pub use self::error::AppError;
 pub use self::file_log::FileLog;
 pub use self::files::Disk;
