@@ -9,7 +9,7 @@ use skald::app::{
     Disk, Done, FileLog, LogFile, Pipeline, Registry, Shared, Source, Windows, Worker,
 };
 use skald::batch;
-use skald::model::{Pool, SourceId};
+use skald::model::{Pool, SourceId, TenantId};
 use skald::parse::{Guard, Plan};
 use skald::tail::{self, NewFile};
 use skald::telemetry::Metrics;
@@ -57,7 +57,13 @@ fn worker() -> (Worker<LogFile>, Arc<Registry>) {
     let options = common::options();
     let plan = Arc::new(Plan::compile(&options));
     let guard = Mutex::new(Guard::new(&plan));
-    let sources = Arc::from([Source { name: options.source, plan, guard, values_max: 500 }]);
+    let sources = Arc::from([Source {
+        name: options.source,
+        tenant: TenantId(0),
+        plan,
+        guard,
+        values_max: 500,
+    }]);
     let batch = batch::Options {
         bytes_max: 1 << 20,
         age_max: Duration::from_secs(1),

@@ -25,7 +25,11 @@ pub(crate) fn check(data: &[u8]) {
     let mut bytes = Bytes(data);
     let format = FORMATS[bytes.below(FORMATS.len())];
     let plan = Arc::new(Plan::compile(&rules(format)));
-    let base = Base { labels: plan.base_labels().to_vec(), names: plan.label_names().to_vec() };
+    let base = Base {
+        labels: plan.base_labels().to_vec(),
+        names: plan.label_names().to_vec(),
+        tenant: skald::model::TenantId::default(),
+    };
     let mut parser = Parser::new(plan, true);
     let mut stamp = Stamp::default();
     for bytes in bytes.0.split(|byte| *byte == b'\n') {

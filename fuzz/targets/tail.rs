@@ -78,7 +78,8 @@ impl Bench {
     /// A turn, of whose lines at most so many are taken.
     fn turn(&mut self, most: usize) {
         let mut buf = Vec::new();
-        if let Turn::Chunk(chunk) = self.reader.turn(self.now(), &mut self.disk, &mut buf) {
+        if let Turn::Chunk(chunk) = self.reader.turn(self.now(), &mut self.disk, &mut buf, |_| true)
+        {
             self.take(&chunk, &buf, most);
         }
         for news in self.reader.news() {

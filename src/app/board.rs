@@ -1,6 +1,7 @@
-//! How each lane's way to Loki is: for `/ready`, and for the log, which says it once for all lanes.
+//! How each lane's way to Loki is: for `/ready`, and for the log, which says it once for all lanes
+//! of a tenant.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tracing::{info, warn};
 
@@ -8,9 +9,15 @@ use crate::push::Health;
 
 /// How each lane is.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Vec<Health>>);
+pub struct Board(Mutex<Vec<Lane>>);
 
-/// How the lanes are together.
+#[derive(Debug)]
+struct Lane {
+    tenant: Option<Arc<str>>,
+    health: Health,
+}
+
+/// How the lanes of a tenant are together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Together {
     Fine,
@@ -19,37 +26,42 @@ enum Together {
 }
 
 impl Board {
-    /// One more lane; returns its number.
+    /// One more lane, of `tenant`; returns its number.
     #[must_use]
-    pub fn add(&self) -> usize {
+    pub fn add(&self, tenant: Option<&str>) -> usize {
         let mut all = self.lock();
-        all.push(Health::Fine);
+        all.push(Lane { tenant: tenant.map(Arc::from), health: Health::Fine });
         all.len() - 1
     }
 
-    /// All of them.
+    /// All of them, with their tenants.
     #[must_use]
-    pub fn all(&self) -> Vec<Health> {
-        self.lock().clone()
+    pub fn all(&self) -> Vec<(Option<Arc<str>>, Health)> {
+        self.lock().iter().map(|lane| (lane.tenant.clone(), lane.health.clone())).collect()
     }
 
     /// Notes how a lane is now, and says what that changes.
     pub(super) fn set(&self, lane: usize, health: &Health) {
         let mut all = self.lock();
-        if all[lane] != *health {
+        if all[lane].health != *health {
+            let tenant = all[lane].tenant.clone();
+            let together = |all: &[Lane]| {
+                let lanes = all.iter().filter(|lane| lane.tenant == tenant);
+                together(lanes.map(|lane| &lane.health))
+            };
             let before = together(&all);
-            all[lane] = health.clone();
-            say(news(&before, together(&all)));
+            all[lane].health = health.clone();
+            say(tenant.as_deref(), news(&before, together(&all)));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Health>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Lane>> {
         self.0.lock().expect("BUG: a thread panicked while it held the board")
     }
 }
 
 /// The worst of them; of equals the first.
-fn together(all: &[Health]) -> Together {
+fn together<'a>(all: impl Iterator<Item = &'a Health>) -> Together {
     let mut worst = Together::Fine;
     for health in all {
         match (health, &worst) {
@@ -76,15 +88,15 @@ fn news(before: &Together, after: Together) -> Option<Together> {
     is_news.then_some(after)
 }
 
-fn say(news: Option<Together>) {
+fn say(tenant: Option<&str>, news: Option<Together>) {
     match news {
         None => {}
-        Some(Together::Fine) => info!("loki takes pushes again"),
+        Some(Together::Fine) => info!(tenant, "loki takes pushes again"),
         Some(Together::Retrying(why)) => {
-            warn!(why, "loki did not take a push; it is sent again until it does");
+            warn!(tenant, why, "loki did not take a push; it is sent again until it does");
         }
         Some(Together::Holding(why)) => {
-            warn!(why, "loki cannot be used as it is configured; nothing is dropped");
+            warn!(tenant, why, "loki cannot be used as it is configured; nothing is dropped");
         }
     }
 }
@@ -121,10 +133,11 @@ mod tests {
             ([h("401"), F], [r("503"), F], None),
             ([h("401"), F], [F, F], Some("")),
         ] {
-            let got = news(&together(&before), together(&after)).map(|news| match news {
-                Together::Fine => String::new(),
-                Together::Retrying(why) | Together::Holding(why) => why,
-            });
+            let got =
+                news(&together(before.iter()), together(after.iter())).map(|news| match news {
+                    Together::Fine => String::new(),
+                    Together::Retrying(why) | Together::Holding(why) => why,
+                });
             assert_eq!(got.as_deref(), said, "{before:?} {after:?}");
         }
     }

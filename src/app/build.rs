@@ -16,12 +16,13 @@ use super::board::Board;
 use super::clock::Clock;
 use super::common::Common;
 use super::control::{self, Call, Discovery};
+use super::crowd::Crowd;
 use super::error::AppError;
 use super::file_log::FileLog;
 use super::finder::Finder;
 use super::lane::{Ground, Lane};
 use super::pipeline::{Pipeline, Source};
-use super::readers::{self, FileShell, StdinShell};
+use super::readers::{self, FileShell, StdinShell, Ways};
 use super::registry::Registry;
 use super::stdin::StdinWorker;
 use super::wake::{Doorbell, Told};
@@ -31,9 +32,9 @@ use crate::batch::{self, Sealed};
 use crate::checkpoint::State;
 use crate::config::{Config, Input, READERS_MAX, Start};
 use crate::discover::{self, Scanner, SourceGlobs};
-use crate::model::Pool;
+use crate::model::{Pool, TenantId};
 use crate::parse::{Guard, Plan};
-use crate::push::{DeadLetters, HttpTransport, Sender, StructuredMetadata};
+use crate::push::{self, DeadLetters, HttpTransport, Sender, StructuredMetadata};
 use crate::tail;
 use crate::telemetry::{Metrics, Throttle};
 
@@ -63,7 +64,7 @@ pub struct Extras {
 }
 
 /// Where a worker puts its batches, its bell, and its inbox.
-type Entrance = (mpsc::Sender<Sealed>, Doorbell, Receiver<Told>);
+type Entrance = (Ways, Doorbell, Receiver<Told>);
 
 /// Parts on their way to an agent.
 pub(super) struct Builder {
@@ -86,14 +87,16 @@ impl Builder {
         transport: Arc<HttpTransport>,
     ) -> Self {
         let clock = Clock::start();
-        let sources: Arc<[Source]> = config.sources.iter().map(|s| source(s, &saved)).collect();
+        let tenants: Arc<[Option<String>]> = config.tenants().into();
+        let sources = config.sources.iter().map(|s| source(s, &tenants, &saved)).collect();
         let bells: Arc<Mutex<Vec<Doorbell>>> = Arc::default();
         let waiting = Arc::clone(&bells);
-        let pool = Pool::new(config.memory.in_flight, move || {
+        let (limit, share) = (config.memory.in_flight, config.tenant_share());
+        let pool = Pool::shared(limit, tenants.len(), share, move || {
             let bells = waiting.lock().expect("BUG: a thread panicked while it held the bells");
             bells.iter().for_each(Doorbell::fed);
         });
-        let names = sources.iter().map(|source| source.name.as_str().into()).collect();
+        let names = config.sources.iter().map(|source| source.name.as_str().into()).collect();
         let registry = Arc::new(Registry::new(names, saved.files));
         let health = Arc::new(Board::default());
         let dead_letters = config
@@ -108,8 +111,8 @@ impl Builder {
             health: Arc::clone(&health),
             give_up: CancellationToken::new(),
         };
-        let common =
-            Common { clock, registry, sources, pool, metrics, health, pulses: Arc::default() };
+        let pulses = Arc::default();
+        let common = Common { clock, registry, sources, tenants, pool, metrics, health, pulses };
         let windows = Arc::new(Windows::new(common.sources.len()));
         Self { config, extras, common, ground, transport, windows, lanes: JoinSet::new(), bells }
     }
@@ -154,19 +157,40 @@ impl Builder {
         Pipeline::new(Arc::clone(sources), stamps_follow, options, pool.clone(), metrics.clone())
     }
 
-    /// Starts the lane of one more worker. Returns its entrance, its bell and its inbox.
-    fn lane(&mut self, is_stdin: bool) -> Entrance {
-        let (batches, queue) = mpsc::channel(LANE_MAX);
+    /// Starts the lanes of one more worker, one for each tenant of its sources. Returns their
+    /// entrances, its bell and its inbox.
+    fn lanes(&mut self, sources: &[usize], is_stdin: bool) -> Entrance {
         let (bell, inbox) = Doorbell::new();
-        let number = self.ground.health.add();
         self.bells.lock().expect("BUG: nothing else runs yet").push(bell.clone());
-        let sender = Sender::new(&self.config.push, fastrand::u64(..));
+        let tenants = Arc::clone(&self.common.tenants);
+        let all = Arc::clone(&self.common.sources);
+        let mut way = |(id, tenant): (usize, &Option<String>)| {
+            let of_tenant = |idx: &&usize| all[**idx].tenant.idx() == id;
+            let own: Vec<usize> = sources.iter().filter(of_tenant).copied().collect();
+            let crowd = Crowd::new(Arc::clone(&all), own.iter().copied());
+            (!own.is_empty()).then(|| self.lane(tenant.as_deref(), crowd, &bell, is_stdin))
+        };
+        (Ways(tenants.iter().enumerate().map(&mut way).collect()), bell, inbox)
+    }
+
+    /// Starts a lane of `tenant` for the worker behind `bell`.
+    fn lane(
+        &mut self,
+        tenant: Option<&str>,
+        crowd: Crowd,
+        bell: &Doorbell,
+        is_stdin: bool,
+    ) -> mpsc::Sender<Sealed> {
+        let (entrance, batches) = mpsc::channel(LANE_MAX);
+        let number = self.ground.health.add(tenant);
+        let push = push::Options { tenant: tenant.map(str::to_owned), ..self.config.push.clone() };
+        let sender = Sender::new(&push, fastrand::u64(..));
         let refusals = Throttle::new(REFUSALS_EVERY);
         let lane =
-            Lane { number, batches: queue, worker: bell.clone(), sender, refusals, is_stdin };
+            Lane { number, batches, worker: bell.clone(), sender, crowd, refusals, is_stdin };
         let (transport, ground) = (Arc::clone(&self.transport), self.ground.clone());
         self.lanes.spawn(async move { lane.run(&*transport, &ground).await });
-        (batches, bell, inbox)
+        entrance
     }
 
     pub(super) fn readers(&mut self) -> Result<Vec<(Doorbell, JoinHandle<()>)>, AppError> {
@@ -175,7 +199,8 @@ impl Builder {
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
         let budget = self.budget(readers);
         let mut threads = Vec::new();
-        for idx in 0..readers as u64 {
+        for reader in 0..readers {
+            let idx = reader as u64;
             let options = tail::Options {
                 chunk_bytes: CHUNK_BYTES_MIN.max(line_bytes + 1),
                 grace: ROTATE_GRACE,
@@ -188,10 +213,13 @@ impl Builder {
             let shared = Shared { registry, windows: Arc::clone(&self.windows) };
             let log = FileLog::new(self.common.metrics.clone());
             let worker = Worker::new(options, self.pipeline(true), shared, log);
-            let (batches, bell, inbox) = self.lane(false);
+            // As `Discovery` shares them out.
+            let own: Vec<usize> =
+                (0..self.common.sources.len()).filter(|idx| idx % readers == reader).collect();
+            let (ways, bell, inbox) = self.lanes(&own, false);
             let (clock, name) = (self.common.clock, format!("skald-read-{idx}"));
             let pulse = self.common.pulses.add(&name, clock.now());
-            let shell = FileShell { worker, batches, inbox, bell: bell.clone(), clock, pulse };
+            let shell = FileShell { worker, ways, inbox, bell: bell.clone(), clock, pulse };
             let thread = spawn(&name, move || shell.run())?;
             threads.push((bell, thread));
         }
@@ -219,7 +247,7 @@ impl Builder {
         let Some(idx) = self.config.sources.iter().position(is_stdin) else { return Ok(None) };
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
         let worker = StdinWorker::new(control::numbered(idx), line_bytes, self.pipeline(false));
-        let (batches, bell, inbox) = self.lane(true);
+        let (ways, bell, inbox) = self.lanes(&[idx], true);
         let (asks, asked) = sync_channel(1);
         let tee = if self.extras.tee {
             let output = io::stdout();
@@ -234,8 +262,7 @@ impl Builder {
         })?;
         let (clock, metrics) = (self.common.clock, self.common.metrics.clone());
         let (pulse, own_bell) = (self.common.pulses.add("skald-lines", clock.now()), bell.clone());
-        let shell =
-            StdinShell { worker, batches, inbox, bell: own_bell, asks, clock, metrics, pulse };
+        let shell = StdinShell { worker, ways, inbox, bell: own_bell, asks, clock, metrics, pulse };
         let thread = spawn("skald-lines", move || {
             shell.run();
             drop(ended);
@@ -257,7 +284,8 @@ impl Builder {
     }
 }
 
-fn source(source: &crate::config::Source, saved: &State) -> Source {
+fn source(source: &crate::config::Source, tenants: &[Option<String>], saved: &State) -> Source {
+    let tenant = tenants.iter().position(|tenant| *tenant == source.tenant);
     let plan = Arc::new(Plan::compile(&source.parse));
     let mut guard = Guard::new(&plan);
     // A decision holds until the limit it was made by is raised.
@@ -267,6 +295,7 @@ fn source(source: &crate::config::Source, saved: &State) -> Source {
     guard.restore(&demoted.map(|demoted| demoted.label.clone()).collect::<Vec<_>>());
     Source {
         name: source.name.clone(),
+        tenant: TenantId(tenant.and_then(|idx| u16::try_from(idx).ok()).expect("BUG: no tenant")),
         plan,
         guard: Mutex::new(guard),
         values_max: source.parse.guard_values,

@@ -1,5 +1,6 @@
 //! What every part of the agent may look at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Common {
     pub registry: Arc<Registry>,
     /// Every source.
     pub sources: Arc<[Source]>,
+    /// Every tenant, by [`TenantId`](crate::model::TenantId).
+    pub tenants: Arc<[Option<String>]>,
     /// The memory budget.
     pub pool: Pool,
     /// All counters.
@@ -36,18 +39,28 @@ impl Common {
     /// Why `/ready` says no; empty when it says yes.
     #[must_use]
     pub fn not_ready(&self, now: Now) -> Vec<String> {
-        let trouble = |health: Health| match health {
-            Health::Holding { why, .. } => Some(format!("loki refuses pushes: {why}")),
-            Health::Retrying { since, why, .. }
-                if TROUBLE_AFTER <= now.mono.saturating_sub(since) =>
-            {
-                Some(format!("loki does not answer: {why}"))
-            }
-            Health::Fine | Health::Retrying { .. } => None,
+        let reason = |(tenant, health): (Option<Arc<str>>, Health)| {
+            let trouble = trouble(&health, now)?;
+            Some(match tenant {
+                Some(tenant) => format!("tenant {tenant}: {trouble}"),
+                None => trouble,
+            })
         };
-        let mut reasons: Vec<String> = self.health.all().into_iter().filter_map(trouble).collect();
+        let mut reasons: Vec<String> = self.health.all().into_iter().filter_map(reason).collect();
+        reasons.sort();
         reasons.dedup();
         reasons
+    }
+
+    /// Every tenant that has a lane, and whether its pushes get through; "" is none.
+    #[must_use]
+    pub fn tenants_ready(&self, now: Now) -> BTreeMap<String, bool> {
+        let mut ready = BTreeMap::new();
+        for (tenant, health) in self.health.all() {
+            let name = tenant.as_deref().unwrap_or_default().to_owned();
+            *ready.entry(name).or_insert(true) &= trouble(&health, now).is_none();
+        }
+        ready
     }
 
     /// Which threads have not been heard of lately.
@@ -57,6 +70,17 @@ impl Common {
     }
 
     pub(super) fn is_holding(&self) -> bool {
-        self.health.all().iter().any(|health| matches!(health, Health::Holding { .. }))
+        self.health.all().iter().any(|(_, health)| matches!(health, Health::Holding { .. }))
+    }
+}
+
+/// What is wrong with the way to Loki, if it has lasted.
+fn trouble(health: &Health, now: Now) -> Option<String> {
+    match health {
+        Health::Holding { why, .. } => Some(format!("loki refuses pushes: {why}")),
+        Health::Retrying { since, why, .. } if TROUBLE_AFTER <= now.mono.saturating_sub(*since) => {
+            Some(format!("loki does not answer: {why}"))
+        }
+        Health::Fine | Health::Retrying { .. } => None,
     }
 }

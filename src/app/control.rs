@@ -14,8 +14,8 @@ use super::pulse::Pulse;
 use super::wake::{Doorbell, Told};
 use crate::checkpoint::{self, CheckpointError, Demoted, State};
 use crate::discover::{Hint, Hints, Scanner};
-use crate::model::{Now, SourceId};
-use crate::telemetry::FileState;
+use crate::model::{Now, SourceId, TenantId};
+use crate::telemetry::{FileState, Tenant};
 
 /// How often checkpoints are saved and gauges are set.
 const TICK: Duration = Duration::from_secs(1);
@@ -233,6 +233,14 @@ fn set_gauges(common: &Common, keeper: &Keeper, now: Now) {
     let age = keeper.saved_at.map_or(0.0, |at| now.mono.saturating_sub(at).as_secs_f64());
     metrics.checkpoint_age_seconds.set(age);
     metrics.ready.set(i64::from(common.not_ready(now).is_empty()));
+    for (tenant, ready) in common.tenants_ready(now) {
+        metrics.tenant_ready.get_or_create(&Tenant { tenant }).set(i64::from(ready));
+    }
+    for (tenant, id) in common.tenants.iter().zip(0..) {
+        let tenant = Tenant { tenant: tenant.clone().unwrap_or_default() };
+        let used = common.pool.of(TenantId(id)).used_by_tenant();
+        metrics.tenant_memory_bytes.get_or_create(&tenant).set(signed(used));
+    }
     metrics.push_holding.set(i64::from(common.is_holding()));
 }
 

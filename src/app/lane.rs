@@ -1,4 +1,5 @@
-//! One worker's way to Loki: takes its sealed batches in order and settles what became of them.
+//! One worker's way to Loki for one tenant: takes its sealed batches in order and settles what
+//! became of them.
 
 use std::sync::Arc;
 
@@ -8,12 +9,13 @@ use tracing::{error, warn};
 
 use super::board::Board;
 use super::clock::Clock;
+use super::crowd::{CROWDED_FOR, Crowd};
 use super::pipeline::add_in_flight;
 use super::registry::Registry;
 use super::wake::Doorbell;
 use crate::batch::Sealed;
 use crate::ledger::Receipt;
-use crate::model::{Counts, Now, Reason};
+use crate::model::{Counts, Flag, Now, Reason};
 use crate::push::{
     Answer, DeadLetter, DeadLetters, Failure, Health, Sender, Settled, Step, Transport,
 };
@@ -36,7 +38,7 @@ pub struct Ground {
     pub give_up: CancellationToken,
 }
 
-/// One lane.
+/// One lane, of one worker and one tenant.
 #[derive(Debug)]
 pub struct Lane {
     /// Its place on the board.
@@ -47,6 +49,8 @@ pub struct Lane {
     pub worker: Doorbell,
     /// The step machine.
     pub sender: Sender,
+    /// What can be done when Loki takes no more streams.
+    pub crowd: Crowd,
     /// Says now and then that Loki refuses lines.
     pub refusals: Throttle<()>,
     /// Its lines cannot be read again: what is given up is lost.
@@ -97,9 +101,10 @@ impl Lane {
                 Step::Idle => return,
                 Step::Post(body) => {
                     let bytes = body.len();
-                    let answer = transport.post(body, now).await;
+                    let answer = transport.post(body, self.sender.tenant(), now).await;
                     count_answer(&ground.metrics, bytes, &answer, now, ground.clock.now());
                     self.sender.answered(&answer, ground.clock.now());
+                    self.make_room(ground);
                     if let Health::Retrying { .. } = self.sender.health() {
                         ground.metrics.push_retried(cause(&answer));
                     }
@@ -118,9 +123,33 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// If Loki has just refused a stream because it is one too many: gives it the labels that the
+    /// guard leaves it, and lets the guard take one when this has lasted.
+    fn make_room(&mut self, ground: &Ground) {
+        let Some((labels, since)) = self.sender.crowded() else { return };
+        let now = ground.clock.now();
+        let lasts = CROWDED_FOR <= now.mono.saturating_sub(since);
+        if self.crowd.relabel(&labels).is_none() && !(lasts && self.take_label(&labels, ground)) {
+            return;
+        }
+        self.sender.relabel(&|labels| self.crowd.relabel(labels), now);
+    }
+
+    fn take_label(&self, labels: &str, ground: &Ground) -> bool {
+        let is_taken = self.crowd.make_room(labels).is_some();
+        if is_taken {
+            ground.metrics.labels_demoted.inc();
+            ground.registry.set_dirty();
+        }
+        is_taken
+    }
+}
+
 /// Notes the outcome of a batch: counts it, moves its files on, and gives its memory back.
 pub fn settle(settled: Settled, ground: &Ground, now: Now) {
-    let Settled { receipt, delivered: _, dropped, isolations } = settled;
+    let Settled { receipt, delivered: _, dropped, moved, isolations } = settled;
+    ground.metrics.flagged(Flag::MovedIntoWindow, moved);
     ground.metrics.isolations.inc_by(isolations);
     let Receipt { tickets, permit, counts } = receipt;
     let mut delivered = counts;

@@ -1,27 +1,27 @@
 //! From a line to a sealed batch: what the workers for files and for standard input share.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tracing::warn;
 
+use super::outbox::Outbox;
 use crate::batch::{Base, Batcher, Found, Options, Pushed, Sealed};
 use crate::model::{
     Counts, Entry, FileKey, FileOffset, Flag, Now, OUTPUTS, Pool, Reason, SourceId, Stamp,
-    UnixNanos,
+    TenantId, UnixNanos,
 };
 use crate::parse::{Admit, Guard, Join, Parser, Piece, Plan, Verdict};
 use crate::telemetry::{Metrics, SourceCounters};
-
-/// Sealed batches that may wait in the worker: beyond them memory is given back by Loki only.
-const OUTBOX_MAX: usize = 4;
 
 /// A source as the pipelines see it, shared by all workers.
 #[derive(Debug)]
 pub struct Source {
     /// Its name, for messages and the checkpoint.
     pub name: String,
+    /// Whose lines they are.
+    pub tenant: TenantId,
     /// Its compiled rules.
     pub plan: Arc<Plan>,
     /// Counts the values of its labels.
@@ -39,8 +39,8 @@ impl Source {
 
 /// The labels of a plan's streams, as batches want them.
 #[must_use]
-pub fn base(plan: &Plan) -> Base {
-    Base { labels: plan.base_labels().to_vec(), names: plan.label_names().to_vec() }
+pub fn base(plan: &Plan, tenant: TenantId) -> Base {
+    Base { tenant, labels: plan.base_labels().to_vec(), names: plan.label_names().to_vec() }
 }
 
 /// Where a line comes from.
@@ -100,7 +100,7 @@ pub struct Stretch {
     pub too_old: u64,
 }
 
-/// Parsers and the open batch of one worker.
+/// Parsers and the open batches of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
     sources: Arc<[Source]>,
@@ -109,7 +109,7 @@ pub struct Pipeline {
     /// The guard's window of each source, see `Batcher::find`.
     epochs: Vec<u64>,
     batcher: Batcher,
-    outbox: VecDeque<Sealed>,
+    outbox: Outbox,
     tally: Tally,
     metrics: Metrics,
     /// How many of the streams in the gauge are this worker's.
@@ -117,7 +117,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// A pipeline without lines. `stamps_follow` as in [`Parser::new`].
+    /// A pipeline without lines, for the tenants of `pool`. `stamps_follow` as in [`Parser::new`].
     #[must_use]
     pub fn new(
         sources: Arc<[Source]>,
@@ -126,15 +126,15 @@ impl Pipeline {
         pool: Pool,
         metrics: Metrics,
     ) -> Self {
-        let base = |source: &Source| base(&source.plan);
+        let base = |source: &Source| base(&source.plan, source.tenant);
         let parser = |source: &Source| Parser::new(Arc::clone(&source.plan), stamps_follow);
         Self {
             parsers: sources.iter().map(parser).collect(),
             counters: sources.iter().map(|source| metrics.source(&source.name)).collect(),
             epochs: vec![0; sources.len()],
-            batcher: Batcher::new(options, sources.iter().map(base).collect(), pool),
+            batcher: Batcher::new(options, sources.iter().map(base).collect(), &pool),
             sources,
-            outbox: VecDeque::new(),
+            outbox: Outbox::new(pool.tenants()),
             tally: Tally::default(),
             metrics,
             streams: 0,
@@ -164,6 +164,7 @@ impl Pipeline {
     ) -> Result<(), Stop> {
         let idx = usize::from(from.source.0);
         let input = text.input();
+        let tenant = self.sources[idx].tenant;
         let before = *stamp;
         loop {
             *stamp = before;
@@ -196,9 +197,9 @@ impl Pipeline {
                 }
                 Some(Taken::Moved) => {
                     self.tally.flagged[Flag::MovedIntoWindow as usize] += 1;
-                    self.batcher.add_to_last(join.end());
+                    self.batcher.add_to_last(tenant, join.end());
                 }
-                Some(Taken::Yes) => self.batcher.add_to_last(join.end()),
+                Some(Taken::Yes) => self.batcher.add_to_last(tenant, join.end()),
                 Some(Taken::Again) => {
                     self.begin(from.source, now);
                     self.metrics.labels_demoted.inc();
@@ -215,8 +216,8 @@ impl Pipeline {
         for flag in self.parsers[idx].flags().iter() {
             self.tally.flagged[flag as usize] += 1;
         }
-        if self.batcher.is_full() && self.outbox.is_empty() {
-            self.seal(now);
+        if self.batcher.is_full(tenant) && self.outbox.is_empty_for(tenant) {
+            self.outbox.extend(self.batcher.seal(tenant, now));
         }
         Ok(())
     }
@@ -263,54 +264,80 @@ impl Pipeline {
         Stretch { tickets: self.batcher.new_tickets(), too_old }
     }
 
-    /// Makes sure that there is memory for a read of `bytes`; seals what is open when there is not.
-    #[must_use]
-    pub fn reserve(&mut self, bytes: u64, now: Now) -> bool {
-        if self.batcher.reserve(bytes) {
-            return true;
+    /// Makes sure that lines of `tenant` can be taken and that there is memory for a read of
+    /// `bytes`; seals what is open when there is not.
+    ///
+    /// # Errors
+    /// Why nothing of `tenant` may be read now.
+    pub fn reserve(&mut self, tenant: TenantId, bytes: u64, now: Now) -> Result<(), Stop> {
+        if self.outbox.is_stuck(tenant) {
+            return Err(Stop::Busy);
+        }
+        if self.batcher.reserve(tenant, bytes) {
+            return Ok(());
         }
         // Sealing gives back what compression saves, and sends what only Loki can give back.
-        if self.outbox.len() < OUTBOX_MAX {
-            self.seal(now);
+        if self.outbox.has_room(tenant) {
+            self.outbox.extend(self.batcher.seal(tenant, now));
         }
-        self.batcher.reserve(bytes)
+        if self.batcher.reserve(tenant, bytes) { Ok(()) } else { Err(Stop::NoPermit) }
     }
 
-    /// Gives back what was reserved and not used, and seals the batch when its time has come;
-    /// while there is `more` to read at once, that is only when it has reached its age.
-    pub fn settle_down(&mut self, more: bool, now: Now) {
+    /// Gives back what was reserved and not used, and seals the batches whose time has come; of a
+    /// tenant with `more` to read at once, that is only when it has reached its age.
+    pub fn settle_down(&mut self, more: impl Fn(TenantId) -> bool, now: Now) {
         self.batcher.release_spare();
-        let due = if more { self.batcher.old_at() } else { self.batcher.due_at() };
-        if self.outbox.is_empty() && due.is_some_and(|due| due <= now.mono) {
-            self.seal(now);
+        for tenant in self.outbox.tenants() {
+            let is_past = |at: Option<Duration>| at.is_some_and(|at| at <= now.mono);
+            let (due, old) = (self.batcher.due_at(tenant), self.batcher.old_at(tenant));
+            let is_time = is_past(due) && (is_past(old) || !more(tenant));
+            if is_time && self.outbox.is_empty_for(tenant) {
+                self.outbox.extend(self.batcher.seal(tenant, now));
+            }
         }
     }
 
-    /// Closes the open batch.
+    /// Closes the open batches.
     pub fn seal(&mut self, now: Now) {
-        self.outbox.extend(self.batcher.seal(now));
+        for tenant in self.outbox.tenants() {
+            self.outbox.extend(self.batcher.seal(tenant, now));
+        }
     }
 
-    /// When the open batch wants to be sealed.
+    /// When an open batch wants to be sealed and can be.
     #[must_use]
-    pub fn due_at(&self) -> Option<std::time::Duration> {
-        self.batcher.due_at()
+    pub fn due_at(&self) -> Option<Duration> {
+        let tenants = self.outbox.tenants().filter(|tenant| self.outbox.is_empty_for(*tenant));
+        tenants.filter_map(|tenant| self.batcher.due_at(tenant)).min()
     }
 
-    /// The next sealed batch. To be called when the stretch it holds lines of was issued.
+    /// The sealed batches, to be taken when the stretches they hold lines of were issued.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The next sealed batch, whoever's. To be called when the stretch it holds lines of was
+    /// issued.
     pub fn take_sealed(&mut self) -> Option<Sealed> {
-        self.outbox.pop_front()
-    }
-
-    /// A batch that nobody could take yet.
-    pub fn put_back(&mut self, sealed: Sealed) {
-        self.outbox.push_front(sealed);
+        self.outbox.tenants().find_map(|tenant| self.outbox.take(tenant))
     }
 
     /// Whether sealed batches wait.
     #[must_use]
     pub fn has_sealed(&self) -> bool {
         !self.outbox.is_empty()
+    }
+
+    /// All sources.
+    #[must_use]
+    pub fn sources(&self) -> &Arc<[Source]> {
+        &self.sources
+    }
+
+    /// Whose lines `source` has.
+    #[must_use]
+    pub fn tenant(&self, source: SourceId) -> TenantId {
+        self.sources[usize::from(source.0)].tenant
     }
 
     /// How many streams are known.
@@ -322,7 +349,7 @@ impl Pipeline {
     /// Whether there is neither an open nor a sealed batch.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.batcher.entries() == 0 && self.outbox.is_empty()
+        self.batcher.is_empty() && self.outbox.is_empty()
     }
 }
 
@@ -345,7 +372,7 @@ enum Taken {
 /// Where an entry goes.
 struct Place<'a> {
     batcher: &'a mut Batcher,
-    outbox: &'a mut VecDeque<Sealed>,
+    outbox: &'a mut Outbox,
     source: &'a Source,
     epoch: u64,
 }
@@ -383,10 +410,12 @@ impl Place<'_> {
     }
 
     fn seal(&mut self, now: Now) -> ControlFlow<Stop> {
-        if !self.outbox.is_empty() {
+        let tenant = self.source.tenant;
+        if !self.outbox.is_empty_for(tenant) {
+            self.outbox.set_stuck(tenant);
             return ControlFlow::Break(Stop::Busy);
         }
-        self.outbox.extend(self.batcher.seal(now));
+        self.outbox.extend(self.batcher.seal(tenant, now));
         ControlFlow::Continue(())
     }
 
@@ -409,8 +438,6 @@ impl Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::config::Config;
     use crate::parse::Line;
@@ -419,8 +446,13 @@ mod tests {
     fn the_gauge_shows_the_streams_of_all_pipelines() {
         let plan = Arc::new(Plan::compile(&Config::defaults("").parse_defaults("a")));
         let guard = Mutex::new(Guard::new(&plan));
-        let sources: Arc<[Source]> =
-            Arc::new([Source { name: "a".to_owned(), plan, guard, values_max: 500 }]);
+        let sources: Arc<[Source]> = Arc::new([Source {
+            name: "a".to_owned(),
+            tenant: TenantId(0),
+            plan,
+            guard,
+            values_max: 500,
+        }]);
         let (pool, metrics) = (Pool::new(1 << 20, || {}), Metrics::new());
         let now = Now { mono: Duration::from_secs(1), wall: UnixNanos(1_700_000_000_000_000_000) };
         let options = Options {

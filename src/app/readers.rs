@@ -34,8 +34,8 @@ const HELD_PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct FileShell {
     /// The step.
     pub worker: Worker<LogFile>,
-    /// The way of its batches.
-    pub batches: mpsc::Sender<Sealed>,
+    /// The ways of its batches.
+    pub ways: Ways,
     /// What it is told.
     pub inbox: Receiver<Told>,
     /// The other end of `inbox`.
@@ -58,14 +58,14 @@ impl FileShell {
             let now = self.clock.now();
             self.pulse.beat(now);
             done = self.worker.turn(now, &mut Disk);
-            if !hand_over(&mut self.worker.pipeline, &self.batches) {
+            if !self.ways.hand_over(&mut self.worker.pipeline) {
                 return;
             }
         }
         let now = self.clock.now();
         self.worker.end(now);
         self.worker.pipeline.seal(now);
-        hand_over_all(&mut self.worker.pipeline, &self.batches);
+        self.ways.hand_over_all(&mut self.worker.pipeline, &self.inbox);
     }
 
     /// How long to wait after a turn that came to `done`.
@@ -76,9 +76,9 @@ impl FileShell {
             Done::Held => Duration::ZERO,
             Done::NoPermit => {
                 self.bell.set_hungry();
-                WAIT_MAX
+                pause(&self.worker.pipeline, self.clock)
             }
-            Done::Busy => WAIT_MAX,
+            Done::Busy => pause(&self.worker.pipeline, self.clock),
             Done::Idle(until) => until_due(until, &self.worker.pipeline, self.clock),
         }
     }
@@ -116,8 +116,8 @@ impl FileShell {
 pub(super) struct StdinShell {
     /// The step.
     pub worker: StdinWorker,
-    /// The way of its batches.
-    pub batches: mpsc::Sender<Sealed>,
+    /// The ways of its batches.
+    pub ways: Ways,
     /// What it is told.
     pub inbox: Receiver<Told>,
     /// The other end of `inbox`.
@@ -152,7 +152,7 @@ impl StdinShell {
                 StdinDone::Done(Done::Idle(until)) => {
                     until_due(until, &self.worker.pipeline, self.clock)
                 }
-                StdinDone::Done(Done::Busy) => WAIT_MAX,
+                StdinDone::Done(Done::Busy) => pause(&self.worker.pipeline, self.clock),
                 StdinDone::Done(Done::Lines | Done::Held) => Duration::ZERO,
             };
             match self.inbox.recv_timeout(wait) {
@@ -167,12 +167,12 @@ impl StdinShell {
             let now = self.clock.now();
             self.pulse.beat(now);
             done = self.worker.turn(now);
-            if !hand_over(&mut self.worker.pipeline, &self.batches) {
+            if !self.ways.hand_over(&mut self.worker.pipeline) {
                 break;
             }
         }
         self.worker.pipeline.seal(self.clock.now());
-        hand_over_all(&mut self.worker.pipeline, &self.batches);
+        self.ways.hand_over_all(&mut self.worker.pipeline, &self.inbox);
         while let Some(sealed) = self.worker.pipeline.take_sealed() {
             lane::abandon(&self.metrics, sealed.receipt.counts);
         }
@@ -180,41 +180,47 @@ impl StdinShell {
     }
 }
 
-/// Until there is something to read, or the open batch wants to go.
+/// Until there is something to read, or an open batch wants to go.
 fn until_due(until: Duration, pipeline: &Pipeline, clock: Clock) -> Duration {
     let now = clock.now().mono;
-    if pipeline.has_sealed() {
-        return WAIT_MAX;
-    }
     let due = pipeline.due_at().map_or(until, |due| due.min(until));
     // A thread that waits for ever cannot be told from a dead one.
-    due.saturating_sub(now).min(Duration::from_secs(10))
+    let most = if pipeline.has_sealed() { WAIT_MAX } else { Duration::from_secs(10) };
+    due.saturating_sub(now).min(most)
 }
 
-/// Gives the lane what it takes. Returns whether the lane is still there.
-fn hand_over(pipeline: &mut Pipeline, batches: &mpsc::Sender<Sealed>) -> bool {
-    while let Some(sealed) = pipeline.take_sealed() {
-        match batches.try_send(sealed) {
-            Ok(()) => {}
-            Err(TrySendError::Full(sealed)) => {
-                pipeline.put_back(sealed);
-                return true;
-            }
-            Err(TrySendError::Closed(sealed)) => {
-                pipeline.put_back(sealed);
-                return false;
+/// Until memory or a lane may be free, or an open batch wants to go.
+fn pause(pipeline: &Pipeline, clock: Clock) -> Duration {
+    until_due(Duration::MAX, pipeline, clock).min(WAIT_MAX)
+}
+
+/// The ways of a worker's batches to its lanes, by tenant; `None` for one that has no lines here.
+#[derive(Debug)]
+pub(super) struct Ways(pub Vec<Option<mpsc::Sender<Sealed>>>);
+
+impl Ways {
+    /// Gives each lane what it takes. Returns whether the lanes are still there.
+    fn hand_over(&self, pipeline: &mut Pipeline) -> bool {
+        let outbox = pipeline.outbox();
+        for (tenant, way) in outbox.tenants().zip(&self.0) {
+            while !outbox.is_empty_for(tenant) {
+                let way = way.as_ref().expect("BUG: lines of a tenant without a lane");
+                match way.try_reserve() {
+                    Ok(place) => outbox.take(tenant).map_or((), |sealed| place.send(sealed)),
+                    Err(TrySendError::Full(())) => break,
+                    Err(TrySendError::Closed(())) => return false,
+                }
             }
         }
+        true
     }
-    true
-}
 
-/// Waits for the lane to take everything, or to end.
-fn hand_over_all(pipeline: &mut Pipeline, batches: &mpsc::Sender<Sealed>) {
-    while let Some(sealed) = pipeline.take_sealed() {
-        if let Err(mpsc::error::SendError(sealed)) = batches.blocking_send(sealed) {
-            pipeline.put_back(sealed);
-            return;
+    /// Waits for the lanes to take everything, or to end. A lane rings when it has taken a batch.
+    fn hand_over_all(&self, pipeline: &mut Pipeline, inbox: &Receiver<Told>) {
+        while self.hand_over(pipeline) && pipeline.has_sealed() {
+            if matches!(inbox.recv_timeout(WAIT_MAX), Err(RecvTimeoutError::Disconnected)) {
+                return;
+            }
         }
     }
 }

@@ -90,11 +90,10 @@ impl StdinWorker {
 
     /// Takes the lines that are there, then asks for more.
     pub fn turn(&mut self, now: Now) -> StdinDone {
-        if !self.pipeline.reserve(READ_BYTES as u64, now) {
-            return StdinDone::Done(Done::NoPermit);
-        }
-        let stop = self.take(now);
-        self.pipeline.settle_down(false, now);
+        let tenant = self.pipeline.tenant(self.source);
+        let ready = self.pipeline.reserve(tenant, READ_BYTES as u64, now);
+        let stop = ready.err().or_else(|| self.take(now));
+        self.pipeline.settle_down(|_| false, now);
         match stop {
             Some(Stop::NoPermit) => StdinDone::Done(Done::NoPermit),
             Some(Stop::Busy | Stop::Ahead(_)) => StdinDone::Done(Done::Busy),

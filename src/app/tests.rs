@@ -11,7 +11,7 @@ use super::*;
 use crate::batch::{self, Sealed};
 use crate::checkpoint::SavedFile;
 use crate::config::Config;
-use crate::model::{Counts, Now, PUSH_BYTES_MAX, Pool, SourceId, UnixNanos};
+use crate::model::{Counts, Now, PUSH_BYTES_MAX, Pool, SourceId, TenantId, UnixNanos};
 use crate::parse::{Guard, Plan};
 use crate::tail::{self, NewFile};
 use crate::telemetry::Metrics;
@@ -36,10 +36,24 @@ impl Bench {
 
     /// A worker that knows what an earlier one has saved.
     fn at(dir: tempfile::TempDir, saved: Vec<SavedFile>) -> Self {
-        let options = Config::defaults("").parse_defaults("test");
-        let plan = Arc::new(Plan::compile(&options));
-        let guard = Mutex::new(Guard::new(&plan));
-        let sources = Arc::from([Source { name: options.source, plan, guard, values_max: 500 }]);
+        Self::with(dir, saved, &[0], Pool::new(8 << 20, || {}))
+    }
+
+    /// For as many sources as there are `tenants`, which share `pool`.
+    fn of(tenants: &[u16], pool: Pool) -> Self {
+        Self::with(tempfile::tempdir().unwrap(), Vec::new(), tenants, pool)
+    }
+
+    fn with(dir: tempfile::TempDir, saved: Vec<SavedFile>, tenants: &[u16], pool: Pool) -> Self {
+        let source = |(idx, tenant): (usize, &u16)| {
+            let name = if idx == 0 { "test".to_owned() } else { format!("test {idx}") };
+            let options = Config::defaults("").parse_defaults(&name);
+            let plan = Arc::new(Plan::compile(&options));
+            let guard = Mutex::new(Guard::new(&plan));
+            Source { name: options.source, tenant: TenantId(*tenant), plan, guard, values_max: 500 }
+        };
+        let sources: Arc<[Source]> = tenants.iter().enumerate().map(source).collect();
+        let names = sources.iter().map(|source| source.name.as_str().into()).collect();
         let metrics = Metrics::new();
         let batch = batch::Options {
             bytes_max: 1 << 20,
@@ -47,10 +61,9 @@ impl Bench {
             streams_max: 100,
             metadata: true,
         };
-        let pool = Pool::new(8 << 20, || {});
         let pipeline = Pipeline::new(sources, true, batch, pool, metrics.clone());
-        let registry = Arc::new(Registry::new(vec!["test".into()], saved));
-        let windows = Arc::new(Windows::new(1));
+        let registry = Arc::new(Registry::new(names, saved));
+        let windows = Arc::new(Windows::new(tenants.len()));
         let shared = Shared { registry: Arc::clone(&registry), windows };
         let options = tail::Options {
             chunk_bytes: 300 * 1024,
@@ -65,13 +78,17 @@ impl Bench {
     }
 
     fn find(&mut self, name: &str, content: &str) {
-        let path = self.dir.path().join(name);
-        fs_err::write(&path, content).unwrap();
-        self.found(&path);
+        self.find_of(0, name, content);
     }
 
-    fn found(&mut self, path: &Path) {
-        self.found_at(path, path, NOW);
+    fn find_of(&mut self, source: u16, name: &str, content: &str) {
+        let path = self.dir.path().join(name);
+        fs_err::write(&path, content).unwrap();
+        self.found(source, &path);
+    }
+
+    fn found(&mut self, source: u16, path: &Path) {
+        self.worker.found(NewFile::new(path, SourceId(source)), NOW, &mut Disk);
     }
 
     fn found_at(&mut self, path: &Path, stem: &Path, now: Now) {
@@ -86,6 +103,22 @@ impl Bench {
             ..NewFile::new(path, SourceId(0))
         };
         self.worker.found(new, now, &mut Disk);
+    }
+
+    /// A turn, after which the lane of `tenant` takes and settles what there is, and no other.
+    /// Returns how many lines that are.
+    fn turn_and_take(&mut self, tenant: TenantId) -> usize {
+        let _ = self.worker.turn(NOW, &mut Disk);
+        if let Some(due) = self.worker.pipeline.due_at() {
+            let later = Now { mono: due.max(NOW.mono), ..NOW };
+            self.worker.pipeline.settle_down(|_| false, later);
+        }
+        let mut taken = 0;
+        while let Some(sealed) = self.worker.pipeline.outbox().take(tenant) {
+            taken += sealed.entries;
+            self.registry.settle(&sealed.receipt.tickets, NOW);
+        }
+        taken
     }
 
     /// Every line that is read now, in the order of the pushes, settled.
@@ -145,6 +178,39 @@ fn with_a_backlog_a_batch_grows_to_three_mebibytes_and_then_reading_stops() {
     assert!(grown.contains(&second.encoded_bytes), "{}", second.encoded_bytes);
 }
 
+/// Tenant 0 never gets an answer, nor a place in its lane; tenant 1 does. What stops the first is
+/// the memory that is not the other's, or the largest batch.
+#[test]
+fn a_tenant_that_is_stuck_leaves_memory_and_turns_to_the_others() {
+    let share = 1536 << 10;
+    for (limit, least) in [(4 << 20, 1 << 20), (6 << 20, 3 << 20)] {
+        let pool = Pool::shared(limit, 2, share, || {});
+        let mut bench = Bench::of(&[0, 1, 0], pool.clone());
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut noise = |lines: usize| -> String {
+            let line = |_| (0..900).map(|_| rng.alphanumeric()).collect::<String>() + "\n";
+            (0..lines).map(line).collect()
+        };
+        for file in 0..10 {
+            bench.find_of(file % 2 * 2, &format!("stuck{file}"), &noise(500));
+        }
+        let (mut taken, mut most) = (0, 0);
+        for round in 1..=10 {
+            bench.find_of(1, &format!("free{round}"), &noise(500));
+            for _ in 0..50 {
+                taken += bench.turn_and_take(TenantId(1));
+                most = most.max(pool.of(TenantId(0)).used_by_tenant());
+            }
+            assert_eq!(taken, round * 500, "lines of the other tenant");
+        }
+        assert!(least < most && most <= limit - share, "{most}");
+        assert!(matches!(bench.worker.turn(NOW, &mut Disk), Done::NoPermit | Done::Busy));
+        let rest: usize = (0..100).map(|_| bench.turn_and_take(TenantId(0))).sum();
+        assert_eq!(rest, 5_000, "all of it comes when it can");
+        assert_eq!(pool.used(), 0);
+    }
+}
+
 /// A line at a minute of the day, so that files can be far apart in line time.
 fn at(minute: u32) -> String {
     format!("{{\"timestamp\":\"2026-01-15T{:02}:{:02}:00Z\"}}\n", minute / 60, minute % 60)
@@ -189,7 +255,7 @@ fn nobody_waits_for_a_file_without_a_whole_line_or_for_a_successor() {
 fn a_file_that_was_renamed_before_it_was_opened_is_read() {
     let mut bench = Bench::new();
     let (old, path) = (bench.dir.path().join("a"), bench.dir.path().join("a.1"));
-    bench.found(&old);
+    bench.found(0, &old);
     fs_err::write(&path, hours("a", 0..10)).unwrap();
     let meta = fs_err::metadata(&path).unwrap();
     let new = NewFile::new(path, SourceId(0));

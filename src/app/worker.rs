@@ -9,7 +9,7 @@ use super::joins::{Chain, Joins};
 use super::pipeline::{From, Pipeline, Stop, Stretch, Text};
 use super::registry::Registry;
 use super::windows::Windows;
-use crate::model::{Counts, FileKey, Files, Mark, Now, SourceId, UnixNanos};
+use crate::model::{Counts, FileKey, Files, Mark, Now, SourceId, TenantId, UnixNanos};
 use crate::parse::{Line, Piece};
 use crate::tail::{Chunk, NewFile, News, Reader, Turn};
 
@@ -29,7 +29,7 @@ pub enum Done {
     Lines,
     /// The file has to wait for a slower one of its source; others may go on.
     Held,
-    /// There is no memory for a read. It comes back with Loki's answers.
+    /// There is no memory for any read. It comes back with Loki's answers.
     NoPermit,
     /// Enough batches wait for Loki.
     Busy,
@@ -48,7 +48,7 @@ pub struct Worker<H> {
     joins: Joins,
     buf: Vec<u8>,
     chunk_bytes: u64,
-    /// Turns in a row in which a file was held.
+    /// Files that had to wait, in the turns since lines were last taken.
     held: usize,
 }
 
@@ -103,17 +103,41 @@ impl<H> Worker<H> {
         self.tell(now);
     }
 
-    /// Reads the next chunk and takes its lines. Memory for it is taken before the read.
+    /// Reads the next chunk and takes its lines. Memory for it is taken before the read; files of
+    /// a tenant without any wait, the others go on.
     pub fn turn<D: Files<File = H>>(&mut self, now: Now, files: &mut D) -> Done {
-        if !self.pipeline.reserve(self.chunk_bytes, now) {
-            return Done::NoPermit;
-        }
-        let done = match self.give_up(now, files) {
-            Some(stop) => done(stop, false),
-            None => self.read(now, files),
+        let given_up = self.give_up(now, files);
+        let (pipeline, bytes) = (&mut self.pipeline, self.chunk_bytes);
+        let (mut denied, mut passed) = (Vec::<(TenantId, Stop)>::new(), 0);
+        let turn = self.reader.turn(now, files, &mut self.buf, |source| {
+            let tenant = pipeline.tenant(source);
+            if !denied.iter().any(|(other, _)| *other == tenant) {
+                match pipeline.reserve(tenant, bytes, now) {
+                    Ok(()) => return true,
+                    Err(why) => denied.push((tenant, why)),
+                }
+            }
+            passed += 1;
+            false
+        });
+        self.tell(now);
+        let done = match turn {
+            Turn::Idle(until) if denied.is_empty() || until <= now.mono => {
+                given_up.map_or(Done::Idle(until), |stop| stopped(stop, false))
+            }
+            Turn::Idle(_) if denied.iter().all(|(_, why)| *why == Stop::Busy) => Done::Busy,
+            Turn::Idle(_) => Done::NoPermit,
+            Turn::Chunk(chunk) => {
+                let done = self.take(&chunk, now);
+                let is_stopped = matches!(done, Done::Busy | Done::NoPermit);
+                if is_stopped && self.others_are_ready(chunk.source) { Done::Lines } else { done }
+            }
         };
-        self.pipeline.settle_down(0 < self.reader.ready(), now);
-        self.held = if done == Done::Held { self.held + 1 } else { 0 };
+        let (pipeline, reader) = (&mut self.pipeline, &self.reader);
+        let tenants = Arc::clone(pipeline.sources());
+        let tenant = |source: SourceId| tenants[usize::from(source.0)].tenant;
+        pipeline.settle_down(|more| reader.has_ready(|source| tenant(source) == more), now);
+        self.held = if done == Done::Held { self.held + 1 + passed } else { 0 };
         done
     }
 
@@ -123,23 +147,16 @@ impl<H> Worker<H> {
         self.tell(now);
     }
 
+    /// Whether files of other tenants than that of `source` wait to be read.
+    fn others_are_ready(&self, source: SourceId) -> bool {
+        let tenant = self.pipeline.tenant(source);
+        self.reader.has_ready(|other| self.pipeline.tenant(other) != tenant)
+    }
+
     /// Whether every file that could be read has to wait for a file of another worker.
     #[must_use]
     pub fn all_held(&self) -> bool {
         self.reader.ready() <= self.held
-    }
-
-    fn read<D: Files<File = H>>(&mut self, now: Now, files: &mut D) -> Done {
-        match self.reader.turn(now, files, &mut self.buf) {
-            Turn::Idle(until) => {
-                self.tell(now);
-                Done::Idle(until)
-            }
-            Turn::Chunk(chunk) => {
-                self.tell(now);
-                self.take(&chunk, now)
-            }
-        }
     }
 
     fn take(&mut self, chunk: &Chunk, now: Now) -> Done {
@@ -198,12 +215,16 @@ impl<H> Worker<H> {
                 registry.has_no_line(chunk.file);
             }
         }
-        stop.map_or(Done::Lines, |stop| done(stop, end != chunk.start.offset))
+        stop.map_or(Done::Lines, |stop| stopped(stop, end != chunk.start.offset))
     }
 
     /// Sends what has begun and will not be ended. Returns why not.
     fn give_up<D: Files<File = H>>(&mut self, now: Now, files: &mut D) -> Option<Stop> {
         while let Some((file, source)) = self.joins.due(&self.shared.registry, now, files) {
+            let tenant = self.pipeline.tenant(source);
+            if let Err(why) = self.pipeline.reserve(tenant, self.chunk_bytes, now) {
+                return Some(why);
+            }
             let mut chain = self.joins.remove(file)?;
             let registry = &self.shared.registry;
             let mut mark = registry.read_to(file);
@@ -290,7 +311,7 @@ impl<H> Worker<H> {
 }
 
 /// What a turn came to that stopped, after it had taken lines or not.
-fn done(stop: Stop, took: bool) -> Done {
+fn stopped(stop: Stop, took: bool) -> Done {
     match stop {
         Stop::Ahead(_) if !took => Done::Held,
         Stop::Ahead(_) => Done::Lines,

@@ -1,13 +1,14 @@
-//! The open batch: entries grouped by stream, encoded as they come.
+//! The open batches, one for each tenant: entries grouped by stream, encoded as they come.
 
 use std::time::Duration;
 
 use super::Sealed;
+use super::open::{Open, Part};
 use super::streams::{Base, Found, StreamId, Streams};
-use crate::ledger::{Receipt, Ticket};
+use crate::ledger::Ticket;
 use crate::model::{
     BEHIND_MAX, Counts, ENTRY_WEIGHT, Entry, FileKey, Now, PUSH_BYTES_MAX, PUSH_WEIGHT_MAX, Pair,
-    Permit, Pool, STREAM_WEIGHT, SourceId, UnixNanos,
+    Pool, STREAM_WEIGHT, SourceId, TenantId, UnixNanos,
 };
 use crate::wire::{self, Compressor, EntryParts};
 
@@ -24,21 +25,11 @@ pub struct Options {
     pub metadata: bool,
 }
 
-/// How many bytes the batch's permit grows by at once, so that the pool is not asked for each line.
-const GROW_BYTES: u64 = 64 * 1024;
-
 /// What an open stream costs beside its entries: its labels twice and its place in the batch.
 const PART_BYTES: usize = 128;
 
 /// Encoded buffers kept for the next batch take at most this many bytes together.
 const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
-
-/// One stream's entries in the open batch.
-#[derive(Debug)]
-struct Part {
-    stream: StreamId,
-    bytes: Vec<u8>,
-}
 
 /// What became of an entry that was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,48 +48,30 @@ pub enum Pushed {
 #[derive(Debug)]
 pub struct Batcher {
     options: Options,
-    pool: Pool,
     streams: Streams,
-    parts: Vec<Part>,
-    /// Bytes of the request so far, without what [`wire::stream_len`] adds for each stream.
-    encoded: usize,
-    /// What Loki will count the request as, see [`PUSH_WEIGHT_MAX`].
-    weight: usize,
-    /// Memory that the batch holds. Invariant: `held <= permit.bytes()`.
-    held: u64,
-    permit: Permit,
-    entries: usize,
-    counts: Counts,
-    tickets: Vec<Ticket>,
+    /// By tenant.
+    open: Vec<Open>,
+    /// Most streams in one open batch, so that no tenant takes the whole table.
+    parts_max: usize,
     /// Tickets made since [`Batcher::new_tickets`] was last asked.
     new_tickets: u32,
-    opened_at: Duration,
-    /// When the last batch that was not full was sealed.
-    unfilled_at: Option<Duration>,
     spare: Vec<Vec<u8>>,
     request: Vec<u8>,
     compressor: Compressor,
 }
 
 impl Batcher {
-    /// An empty batch. `bases` by source.
+    /// Empty batches, one for each tenant of `pool`. `bases` by source.
     #[must_use]
-    pub fn new(options: Options, bases: Vec<Base>, pool: Pool) -> Self {
+    pub fn new(options: Options, bases: Vec<Base>, pool: &Pool) -> Self {
+        let tenants = pool.tenants();
+        let ids = (0..tenants).map(|idx| TenantId(u16::try_from(idx).expect("BUG: many tenants")));
         Self {
-            streams: Streams::new(bases, options.streams_max),
-            permit: pool.empty(),
+            streams: Streams::new(bases, options.streams_max.max(tenants)),
+            open: ids.map(|tenant| Open::new(pool.of(tenant))).collect(),
+            parts_max: (options.streams_max / tenants).max(1),
             options,
-            pool,
-            parts: Vec::new(),
-            encoded: 0,
-            weight: 0,
-            held: 0,
-            entries: 0,
-            counts: Counts::default(),
-            tickets: Vec::new(),
             new_tickets: 0,
-            opened_at: Duration::ZERO,
-            unfilled_at: None,
             spare: Vec::new(),
             request: Vec::new(),
             compressor: Compressor::default(),
@@ -111,7 +84,7 @@ impl Batcher {
     }
 
     /// Adds a stream that the guard admitted in `epoch`. `None`: the table is full of streams of
-    /// the open batch, seal it first.
+    /// open batches, seal that of the source's tenant first.
     pub fn insert(&mut self, source: SourceId, labels: &[&str], epoch: u64) -> Option<StreamId> {
         self.streams.insert(source, labels, epoch)
     }
@@ -122,16 +95,15 @@ impl Batcher {
         self.streams.len()
     }
 
-    /// Makes sure that `bytes` more can be held, before they are read.
+    /// Makes sure that `bytes` more of `tenant` can be held, before they are read.
     #[must_use]
-    pub fn reserve(&mut self, bytes: u64) -> bool {
-        let spare = self.permit.bytes() - self.held;
-        bytes <= spare || self.permit.grow(bytes - spare)
+    pub fn reserve(&mut self, tenant: TenantId, bytes: u64) -> bool {
+        self.open[tenant.idx()].reserve(bytes)
     }
 
     /// Gives back what was reserved and not used.
     pub fn release_spare(&mut self) {
-        self.permit.shrink_to(self.held);
+        self.open.iter_mut().for_each(Open::release_spare);
     }
 
     /// Encodes an entry into its stream. `ticket` says which stretch of which file it came from;
@@ -155,96 +127,89 @@ impl Batcher {
         };
         let len = wire::entry_len(&parts);
         let new_part = self.part_cost(stream);
+        let open = &mut self.open[self.streams.get(stream).tenant.idx()];
         let (encoded, weight) = (
-            self.encoded + new_part + len.total(),
-            self.weight + new_part + len.total() + ENTRY_WEIGHT,
+            open.encoded + new_part + len.total(),
+            open.weight + new_part + len.total() + ENTRY_WEIGHT,
         );
-        if self.entries != 0 && (PUSH_BYTES_MAX < encoded || PUSH_WEIGHT_MAX < weight) {
+        let has_room = encoded <= PUSH_BYTES_MAX
+            && weight <= PUSH_WEIGHT_MAX
+            && (new_part == 0 || open.parts.len() < self.parts_max);
+        if open.entries != 0 && !has_room {
             return Pushed::Full;
         }
-        let cost = (len.total() + new_part) as u64;
-        let fits = self.reserve(cost.max(GROW_BYTES)) || self.reserve(cost);
-        if !fits {
+        if !open.hold((len.total() + new_part) as u64) {
             return Pushed::NoPermit;
         }
-        self.held += cost;
-        (self.encoded, self.weight) = (encoded, weight);
-        let part = self.open_part(stream);
-        wire::append_entry(&mut self.parts[part].bytes, &parts, len);
+        (open.encoded, open.weight) = (encoded, weight);
+        wire::append_entry(self.part(stream), &parts, len);
         let remembered = self.streams.get(stream);
         remembered.newest = remembered.newest.max(time);
         if moved {
             remembered.moved_to = time;
         }
-        self.note(ticket, input, now);
+        let tenant = remembered.tenant;
+        self.note(tenant, ticket, input, now);
         if moved { Pushed::Moved } else { Pushed::Taken }
     }
 
-    /// The number of entries in the open batch.
+    /// Whether no open batch holds an entry.
     #[must_use]
-    pub fn entries(&self) -> usize {
-        self.entries
+    pub fn is_empty(&self) -> bool {
+        self.open.iter().all(|open| open.entries == 0)
     }
 
-    /// Encoded bytes in the open batch.
+    /// Whether `tenant`'s batch has reached its size.
     #[must_use]
-    pub fn encoded(&self) -> usize {
-        self.encoded
+    pub fn is_full(&self, tenant: TenantId) -> bool {
+        self.options.bytes_max <= self.open[tenant.idx()].encoded
     }
 
-    /// Whether the batch has reached its size.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.options.bytes_max <= self.encoded
-    }
-
-    /// When the open batch wants to be sealed whatever its size: the first entries after a quiet
+    /// When `tenant`'s batch wants to be sealed whatever its size: the first entries after a quiet
     /// `age_max` at once, then at most one unfilled batch in `age_max`. `None` when it is empty.
     #[must_use]
-    pub fn due_at(&self) -> Option<Duration> {
-        if self.entries == 0 {
+    pub fn due_at(&self, tenant: TenantId) -> Option<Duration> {
+        let open = &self.open[tenant.idx()];
+        if open.entries == 0 {
             return None;
         }
-        let paced = self.unfilled_at.map_or(Duration::ZERO, |at| at + self.options.age_max);
-        Some(paced.max(self.opened_at))
+        let paced = open.unfilled_at.map_or(Duration::ZERO, |at| at + self.options.age_max);
+        Some(paced.max(open.opened_at))
     }
 
-    /// When the first entry of the open batch has waited for `age_max`. `None` when it is empty.
+    /// When the first entry of `tenant`'s batch has waited for `age_max`. `None` when it is empty.
     #[must_use]
-    pub fn old_at(&self) -> Option<Duration> {
-        (self.entries != 0).then(|| self.opened_at + self.options.age_max)
+    pub fn old_at(&self, tenant: TenantId) -> Option<Duration> {
+        let open = &self.open[tenant.idx()];
+        (open.entries != 0).then(|| open.opened_at + self.options.age_max)
     }
 
-    /// Closes the batch and compresses it; `None` when it is empty. The permit shrinks to the
-    /// compressed body.
-    pub fn seal(&mut self, now: Now) -> Option<Sealed> {
-        if self.entries == 0 {
+    /// Closes `tenant`'s batch and compresses it; `None` when it is empty. The permit shrinks to
+    /// the compressed body.
+    pub fn seal(&mut self, tenant: TenantId, now: Now) -> Option<Sealed> {
+        let is_full = self.is_full(tenant);
+        let open = &mut self.open[tenant.idx()];
+        if open.entries == 0 {
             return None;
         }
-        if !self.is_full() {
-            self.unfilled_at = Some(now.mono);
+        if !is_full {
+            open.unfilled_at = Some(now.mono);
         }
-        let streams = self.parts.len();
-        self.assemble();
+        let (streams, entries) = (open.parts.len(), open.entries);
+        self.assemble(tenant);
         let body = self.compressor.compress(&self.request);
-        let mut permit = std::mem::replace(&mut self.permit, self.pool.empty());
-        permit.shrink_to(permit.bytes().min(body.len() as u64));
-        let receipt = Receipt {
-            tickets: std::mem::take(&mut self.tickets),
-            permit,
-            counts: std::mem::take(&mut self.counts),
-        };
-        let entries = std::mem::take(&mut self.entries);
-        (self.encoded, self.weight, self.held) = (0, 0, 0);
-        Some(Sealed { body, encoded_bytes: self.request.len(), entries, streams, receipt })
+        let receipt = self.open[tenant.idx()].receipt(&body);
+        let encoded_bytes = self.request.len();
+        Some(Sealed { tenant, body, encoded_bytes, entries, streams, receipt })
     }
 
     /// Writes the request: streams that Loki knows first, new ones last, so that its answer, which
     /// is about the last one, covers those that it may refuse.
-    fn assemble(&mut self) {
+    fn assemble(&mut self, tenant: TenantId) {
         self.request.clear();
+        let parts = &mut self.open[tenant.idx()].parts;
         for established in [true, false] {
-            for part in &self.parts {
+            for part in &*parts {
                 let stream = self.streams.get(part.stream);
                 if stream.established == established {
                     wire::append_stream(&mut self.request, &stream.labels, &part.bytes);
@@ -252,7 +217,7 @@ impl Batcher {
             }
         }
         let mut spare_bytes: usize = self.spare.iter().map(Vec::capacity).sum();
-        for mut part in self.parts.drain(..) {
+        for mut part in parts.drain(..) {
             let stream = self.streams.get(part.stream);
             stream.established = true;
             stream.part = None;
@@ -282,33 +247,36 @@ impl Batcher {
         if stream.part.is_some() { 0 } else { 2 * stream.labels.len() + PART_BYTES + STREAM_WEIGHT }
     }
 
-    fn open_part(&mut self, id: StreamId) -> usize {
+    /// The entries of a stream in the open batch.
+    fn part(&mut self, id: StreamId) -> &mut Vec<u8> {
         let stream = self.streams.get(id);
-        if let Some(part) = stream.part {
-            return part as usize;
-        }
-        stream.part = Some(u32::try_from(self.parts.len()).expect("BUG: parts are streams"));
-        self.parts.push(Part { stream: id, bytes: self.spare.pop().unwrap_or_default() });
-        self.parts.len() - 1
+        let parts = &mut self.open[stream.tenant.idx()].parts;
+        let part = *stream.part.get_or_insert_with(|| {
+            parts.push(Part { stream: id, bytes: self.spare.pop().unwrap_or_default() });
+            u32::try_from(parts.len() - 1).expect("BUG: parts are streams")
+        });
+        &mut parts[part as usize].bytes
     }
 
-    fn note(&mut self, ticket: Option<(FileKey, u64)>, input: Counts, now: Now) {
-        if self.entries == 0 {
-            self.opened_at = now.mono;
+    fn note(&mut self, tenant: TenantId, ticket: Option<(FileKey, u64)>, input: Counts, now: Now) {
+        let open = &mut self.open[tenant.idx()];
+        if open.entries == 0 {
+            open.opened_at = now.mono;
         }
-        self.entries += 1;
-        self.counts += input;
+        open.entries += 1;
+        open.counts += input;
         let Some((file, seq)) = ticket else { return };
         // Lines of one stretch come together, so that its ticket is the last one.
-        if self.tickets.last().is_none_or(|last| (last.file, last.seq) != (file, seq)) {
-            self.tickets.push(Ticket { file, seq });
+        if open.tickets.last().is_none_or(|last| (last.file, last.seq) != (file, seq)) {
+            open.tickets.push(Ticket { file, seq });
             self.new_tickets += 1;
         }
     }
 
-    /// The last entry stands for more of the input than it was pushed with: it was joined.
-    pub fn add_to_last(&mut self, input: Counts) {
-        self.counts += input;
+    /// The last entry of `tenant` stands for more of the input than it was pushed with: it was
+    /// joined.
+    pub fn add_to_last(&mut self, tenant: TenantId, input: Counts) {
+        self.open[tenant.idx()].counts += input;
     }
 
     /// How many tickets were made since this was last asked: as many batches, open or sealed,

@@ -3,6 +3,7 @@
 //! May touch: its arguments, with `now` given. Must not: read a clock; drop without a `Reason`.
 
 mod batcher;
+mod open;
 mod sealed;
 mod streams;
 

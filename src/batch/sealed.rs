@@ -1,11 +1,14 @@
 //! A batch on its way to Loki.
 
 use crate::ledger::Receipt;
+use crate::model::TenantId;
 
 /// A full push request, compressed, with the receipt for what is in it. The permit in the receipt
 /// stands for `body`.
 #[derive(Debug)]
 pub struct Sealed {
+    /// Whose entries they are.
+    pub tenant: TenantId,
     /// A `logproto.PushRequest` as a snappy block.
     pub body: Vec<u8>,
     /// Size of the request before compression, in bytes.

@@ -5,12 +5,14 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::model::{SourceId, UnixNanos};
+use crate::model::{SourceId, TenantId, UnixNanos};
 use crate::wire;
 
 /// The labels that all streams of one source share, and the names of those that lines bring.
 #[derive(Debug, Clone)]
 pub struct Base {
+    /// Whose they are.
+    pub tenant: TenantId,
     /// Labels of every stream.
     pub labels: Vec<(String, String)>,
     /// Names of a line's label values, in the order of `Entry::labels`.
@@ -46,6 +48,7 @@ impl StreamId {
 #[derive(Debug)]
 pub(super) struct Stream {
     source: SourceId,
+    pub(super) tenant: TenantId,
     hash: u64,
     /// The line's label values, each behind its length.
     key: Box<[u8]>,
@@ -59,7 +62,7 @@ pub(super) struct Stream {
     pub(super) moved_to: UnixNanos,
     /// It was part of a sealed batch before.
     pub(super) established: bool,
-    /// Its place in the open batch.
+    /// Its place in its tenant's open batch.
     pub(super) part: Option<u32>,
     /// Used since the hand last passed, see [`Streams::forget_one`].
     used: bool,
@@ -134,11 +137,13 @@ impl Streams {
             self.slots[id.idx()].epoch = epoch;
             return Some(id);
         }
+        let base = &self.bases[usize::from(source.0)];
         let stream = Stream {
             source,
+            tenant: base.tenant,
             hash: self.hash(source, values),
             key: key(values),
-            labels: self.bases[usize::from(source.0)].label_string(values).into(),
+            labels: base.label_string(values).into(),
             epoch,
             newest: UnixNanos(i64::MIN),
             moved_to: UnixNanos(i64::MIN),

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::model::{Counts, Entry, FileKey, Now, Pair, Pool, SourceId, UnixNanos};
+use crate::model::{Counts, Entry, FileKey, Now, Pair, Pool, SourceId, TenantId, UnixNanos};
 use crate::wire::push;
 
 const SOURCE: SourceId = SourceId(0);
+const TENANT: TenantId = TenantId(0);
 
 fn at(millis: u64) -> Now {
     Now { mono: Duration::from_millis(millis), wall: UnixNanos(0) }
@@ -17,11 +18,12 @@ fn batcher(bytes_max: usize, streams_max: usize, pool: &Pool) -> Batcher {
     let options =
         Options { bytes_max, age_max: Duration::from_secs(1), streams_max, metadata: true };
     let base = Base {
+        tenant: TENANT,
         labels: vec![("app".to_owned(), "veogen".to_owned())],
         names: vec!["level".to_owned(), "event_type".to_owned()],
     };
-    let bare = Base { labels: Vec::new(), names: vec!["level".to_owned()] };
-    Batcher::new(options, vec![base, bare], pool.clone())
+    let bare = Base { tenant: TENANT, labels: Vec::new(), names: vec!["level".to_owned()] };
+    Batcher::new(options, vec![base, bare], pool)
 }
 
 fn pool() -> Pool {
@@ -56,7 +58,7 @@ fn entries_are_grouped_by_stream_and_new_streams_go_last() {
     put(&mut batcher, &["info", ""], 1, "a");
     put(&mut batcher, &["error", "request_error"], 2, "b");
     put(&mut batcher, &["info", ""], 3, "c");
-    let sealed = batcher.seal(at(0)).unwrap();
+    let sealed = batcher.seal(TENANT, at(0)).unwrap();
     assert_eq!((sealed.entries, sealed.streams), (3, 2));
     assert_eq!(sealed.receipt.counts, Counts { lines: 3, bytes: 6 });
     assert_eq!(sealed.receipt.tickets.len(), 1);
@@ -70,7 +72,7 @@ fn entries_are_grouped_by_stream_and_new_streams_go_last() {
     put(&mut batcher, &["debug", ""], 4, "new");
     put(&mut batcher, &["info", ""], 5, "old");
     assert_eq!(
-        labels_of(&batcher.seal(at(0)).unwrap()),
+        labels_of(&batcher.seal(TENANT, at(0)).unwrap()),
         [r#"{app="veogen", level="info"}"#, r#"{app="veogen", level="debug"}"#]
     );
     drop(sealed);
@@ -83,7 +85,7 @@ fn a_stream_without_labels_gets_a_job() {
     let id = batcher.insert(SourceId(1), &[""], 0).unwrap();
     let entry = Entry { time: UnixNanos(1), line: "x", labels: &[""], metadata: &[] };
     batcher.push(id, &entry, None, Counts::default(), at(0));
-    assert_eq!(labels_of(&batcher.seal(at(0)).unwrap()), [r#"{job="skald"}"#]);
+    assert_eq!(labels_of(&batcher.seal(TENANT, at(0)).unwrap()), [r#"{job="skald"}"#]);
 }
 
 #[test]
@@ -94,7 +96,7 @@ fn late_lines_are_moved_to_the_edge_of_the_window_and_stay_distinct() {
     assert_eq!(put(&mut batcher, &["", ""], hour, "late"), Pushed::Moved);
     assert_eq!(put(&mut batcher, &["", ""], hour, "late"), Pushed::Moved);
     assert_eq!(put(&mut batcher, &["", ""], 10 * hour - hour / 2, "inside"), Pushed::Taken);
-    let request = decode(&batcher.seal(at(0)).unwrap());
+    let request = decode(&batcher.seal(TENANT, at(0)).unwrap());
     let entries = &request.streams[0].entries;
     let time = |idx: usize| {
         let stamp = entries[idx].timestamp.unwrap();
@@ -109,12 +111,12 @@ fn late_lines_are_moved_to_the_edge_of_the_window_and_stay_distinct() {
 #[test]
 fn the_first_line_after_quiet_goes_at_once_and_the_next_waits() {
     let mut batcher = batcher(1 << 20, 10, &pool());
-    assert_eq!(batcher.due_at(), None);
+    assert_eq!(batcher.due_at(TENANT), None);
     put(&mut batcher, &["", ""], 1, "first");
-    assert_eq!(batcher.due_at(), Some(Duration::ZERO));
-    batcher.seal(at(5)).unwrap();
+    assert_eq!(batcher.due_at(TENANT), Some(Duration::ZERO));
+    batcher.seal(TENANT, at(5)).unwrap();
     put(&mut batcher, &["", ""], 2, "second");
-    assert_eq!(batcher.due_at(), Some(Duration::from_millis(1005)));
+    assert_eq!(batcher.due_at(TENANT), Some(Duration::from_millis(1005)));
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn no_permit_no_entry_and_nothing_is_lost() {
     }
     assert_eq!(taken, 3);
     assert!(pool.used() <= pool.limit());
-    let sealed = batcher.seal(at(0)).unwrap();
+    let sealed = batcher.seal(TENANT, at(0)).unwrap();
     assert_eq!(sealed.entries, 3);
     drop(sealed);
     assert_eq!(put(&mut batcher, &["", ""], 1, &line), Pushed::Taken);
@@ -140,7 +142,7 @@ fn a_full_table_forgets_quiet_streams_but_none_of_the_open_batch() {
     put(&mut batcher, &["a", ""], 1, "x");
     put(&mut batcher, &["b", ""], 1, "x");
     assert_eq!(batcher.insert(SOURCE, &["c", ""], 0), None);
-    batcher.seal(at(0)).unwrap();
+    batcher.seal(TENANT, at(0)).unwrap();
     put(&mut batcher, &["c", ""], 1, "x");
     assert_eq!(batcher.streams(), 2);
     assert!(matches!(batcher.find(SOURCE, &["c", ""], 0), Found::Known(_)));
@@ -166,16 +168,16 @@ proptest! {
                 Found::New => batcher.insert(SOURCE, &labels, 0),
             };
             if known.is_none() {
-                sealed.extend(batcher.seal(at(0)));
+                sealed.extend(batcher.seal(TENANT, at(0)));
             }
             while put(&mut batcher, &labels, 1, &line) == Pushed::Full {
-                sealed.extend(batcher.seal(at(0)));
+                sealed.extend(batcher.seal(TENANT, at(0)));
             }
-            if batcher.is_full() {
-                sealed.extend(batcher.seal(at(0)));
+            if batcher.is_full(TENANT) {
+                sealed.extend(batcher.seal(TENANT, at(0)));
             }
         }
-        sealed.extend(batcher.seal(at(0)));
+        sealed.extend(batcher.seal(TENANT, at(0)));
         let mut seen = std::collections::BTreeMap::<String, Vec<usize>>::new();
         let mut counts = Counts::default();
         for batch in &sealed {

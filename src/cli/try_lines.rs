@@ -13,7 +13,7 @@ use super::setup;
 use crate::app::{self, Clock};
 use crate::config::{Config, Input};
 use crate::discover::matches;
-use crate::model::{Entry, Flag, Now, OUTPUTS, Reason, Stamp};
+use crate::model::{Entry, Flag, Now, OUTPUTS, Reason, Stamp, TenantId};
 use crate::parse::{Join, Line, Options, Parser, Piece, Plan, Verdict};
 
 pub(super) fn try_lines(args: &Try, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -76,7 +76,7 @@ fn show(
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let plan = Arc::new(Plan::compile(options));
-    let base = app::base(&plan);
+    let base = app::base(&plan, TenantId::default());
     let mut parser = Parser::new(plan, is_file);
     let clock = Clock::start();
     let (mut stamp, mut join) = (Stamp::default(), Join::default());

@@ -3,9 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::options::{
-    Config, DEAD_LETTERS_BYTES_MIN, IN_FLIGHT_MIN, READER_BYTES, READERS_MAX, days,
-};
+use super::options::{Config, DEAD_LETTERS_BYTES_MIN, IN_FLIGHT_MIN, READERS_MAX, days};
 use super::raw::Node;
 use super::report::Problem;
 use super::section::Section;
@@ -58,12 +56,12 @@ pub(super) fn config(problems: &mut Problems, root: &Node) -> Option<Config> {
         });
     }
     sources::read(problems, &top, &mut config);
+    budget(problems, &top, &config);
     Some(config)
 }
 
 fn memory(problems: &mut Problems, top: &Section<'_>, config: &mut Config) {
-    let memory = top.section(problems, "memory", "memory");
-    if let Some(memory) = memory {
+    if let Some(memory) = top.section(problems, "memory", "memory") {
         memory.read(problems, "in_flight", &mut config.memory.in_flight, |problems, node| {
             size(problems, node, IN_FLIGHT_MIN..=64 * GIB)
         });
@@ -71,8 +69,7 @@ fn memory(problems: &mut Problems, top: &Section<'_>, config: &mut Config) {
             count(problems, node, 1..=10_000_000)?.try_into().ok()
         });
     }
-    let batch = top.section(problems, "batch", "batch");
-    if let Some(batch) = batch {
+    if let Some(batch) = top.section(problems, "batch", "batch") {
         batch.read(problems, "bytes_max", &mut config.batch.bytes_max, |problems, node| {
             let max = PUSH_BYTES_MAX.try_into().unwrap_or(u64::MAX);
             size(problems, node, 64 * KIB..=max)?.try_into().ok()
@@ -81,25 +78,36 @@ fn memory(problems: &mut Problems, top: &Section<'_>, config: &mut Config) {
             duration(problems, node, &BATCH_AGE)
         });
     }
-    let limits = top.section(problems, "limits", "limits");
-    if let Some(limits) = limits {
+    if let Some(limits) = top.section(problems, "limits", "limits") {
         line_limits(problems, &limits, config);
     }
-    let line = u64::from(config.limits.line_bytes);
-    let batch_bytes = u64::try_from(config.batch.bytes_max).unwrap_or(u64::MAX);
-    let needed = batch_bytes + READERS_MAX as u64 * READER_BYTES.max(line);
-    if config.memory.in_flight < needed {
-        let span = (memory.and_then(|memory| memory.span("in_flight")))
-            .or_else(|| batch.and_then(|batch| batch.span("bytes_max")))
-            .or_else(|| limits.and_then(|limits| limits.span("line_bytes")));
-        let problem = Problem::error(format!(
-            "`memory.in_flight` of {} is too small for one batch and {READERS_MAX} readers",
-            show_size(config.memory.in_flight)
-        ));
-        let hint = format!("raise `memory.in_flight` to {} at least", show_size(needed));
-        let label = format!("needs {} in flight", show_size(needed));
-        problems.push(problem.at(span.unwrap_or(&(0..0)), label).hint(hint));
+}
+
+/// Whether what moves fits into the memory budget.
+fn budget(problems: &mut Problems, top: &Section<'_>, config: &Config) {
+    let batch = u64::try_from(config.batch.bytes_max).unwrap_or(u64::MAX);
+    let tenants = config.tenants().len() as u64;
+    let chunks = tenants.max(READERS_MAX as u64);
+    let needed = tenants.saturating_mul(batch).saturating_add(chunks * config.chunk_bytes());
+    if needed <= config.memory.in_flight {
+        return;
     }
+    let of = |section, key| top.inside(section).and_then(|section| section.span(key));
+    let span = of("memory", "in_flight")
+        .or_else(|| of("batch", "bytes_max"))
+        .or_else(|| of("limits", "line_bytes"))
+        .or_else(|| top.span("sources"));
+    let what = if tenants == 1 {
+        format!("one batch and {READERS_MAX} readers")
+    } else {
+        format!("a batch of each of {tenants} tenants and {chunks} chunks to read")
+    };
+    let in_flight = show_size(config.memory.in_flight);
+    let problem =
+        Problem::error(format!("`memory.in_flight` of {in_flight} is too small for {what}"));
+    let hint = format!("raise `memory.in_flight` to {} at least", show_size(needed));
+    let label = format!("needs {} in flight", show_size(needed));
+    problems.push(problem.at(span.unwrap_or(&(0..0)), label).hint(hint));
 }
 
 fn line_limits(problems: &mut Problems, limits: &Section<'_>, config: &mut Config) {

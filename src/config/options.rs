@@ -111,6 +111,8 @@ pub struct DeadLetters {
 pub struct Source {
     /// Unique. `stdin`, or the first glob, where the file gives none.
     pub name: String,
+    /// Whose the lines are: its own `tenant`, or that of `loki`.
+    pub tenant: Option<String>,
     /// Where the lines are.
     pub input: Input,
     /// How they are read.
@@ -163,6 +165,29 @@ impl Config {
             shutdown_deadline: Duration::from_secs(25),
             sources: vec![],
         }
+    }
+
+    /// The tenants of all sources, each once; never empty.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<Option<String>> {
+        let mut tenants = vec![];
+        for source in &self.sources {
+            if !tenants.contains(&source.tenant) {
+                tenants.push(source.tenant.clone());
+            }
+        }
+        if tenants.is_empty() { vec![self.push.tenant.clone()] } else { tenants }
+    }
+
+    /// What of `memory.in_flight` each tenant can always have: a batch, and a chunk to read.
+    #[must_use]
+    pub fn tenant_share(&self) -> u64 {
+        u64::try_from(self.batch.bytes_max).unwrap_or(u64::MAX).saturating_add(self.chunk_bytes())
+    }
+
+    /// What a reader takes for a chunk.
+    pub(super) fn chunk_bytes(&self) -> u64 {
+        READER_BYTES.max(u64::from(self.limits.line_bytes))
     }
 
     /// How a source's lines are read when it says nothing about them.

@@ -57,6 +57,11 @@ impl<'n> Section<'n> {
         Section::open(problems, name, &key.span, node)
     }
 
+    /// The section under `key`, if it is one; its problems were reported when it was read.
+    pub(super) fn inside(&self, key: &'static str) -> Option<Section<'n>> {
+        self.section(&mut vec![], key, key)
+    }
+
     /// Puts the value of `key`, if it is there and right, into `slot`.
     pub(super) fn read<T>(
         &self,

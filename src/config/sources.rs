@@ -71,6 +71,10 @@ fn source(
         };
         Some(seen.unused(base, head))
     });
+    let mut tenant = config.push.tenant.clone();
+    section.read(problems, "tenant", &mut tenant, |problems, node| {
+        names::tenant(problems, node).map(Some)
+    });
     let mut parse = config.parse_defaults(name.as_deref().unwrap_or_default());
     section.read(problems, "format", &mut parse.format, format);
     let mut own = vec![];
@@ -87,7 +91,7 @@ fn source(
     });
     let rules_head = section.entry("rules").map_or(head, |(key, _)| &key.span);
     count_labels(problems, &parse.labels, &parse.rules, rules_head);
-    Some(Source { name: name?, input: input?, parse })
+    Some(Source { name: name?, tenant, input: input?, parse })
 }
 
 impl Seen {

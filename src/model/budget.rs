@@ -3,44 +3,90 @@
 //! `memory.in_flight` is one [`Pool`]. A [`Permit`] is taken before a read, rides in the open
 //! batch, shrinks to the compressed body when the batch is sealed, and returns to the pool when
 //! its receipt is dropped. Nobody can forget to give it back.
+//!
+//! Tenants share the pool: each has a part that nobody else can take, and of the rest any may
+//! take what is free. So whoever is stuck cannot take the memory that the others move with.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// A fixed number of bytes that permits are taken from.
+use super::TenantId;
+
+/// A fixed number of bytes that permits are taken from, as one tenant sees it.
 #[derive(Clone)]
-pub struct Pool(Arc<Shared>);
+pub struct Pool {
+    shared: Arc<Shared>,
+    tenant: TenantId,
+}
 
 struct Shared {
     limit: u64,
+    /// What each tenant can always have.
+    share: u64,
     state: Mutex<State>,
     /// Called after bytes came back, so that a reader that found none can try again.
     freed: Box<dyn Fn() + Send + Sync>,
 }
 
-#[derive(Clone, Copy)]
 struct State {
-    /// Invariant: `used <= limit`.
-    used: u64,
-    /// The highest `used` so far.
+    /// By tenant.
+    used: Vec<u64>,
+    /// What is used, and the unused rest of each share. Invariant: at most `limit`.
+    bound: u64,
+    /// The most that was ever used.
     peak: u64,
 }
 
 impl Pool {
-    /// A pool of `limit` bytes; `freed` is called whenever bytes came back, without any lock held.
+    /// A pool of `limit` bytes for one tenant; `freed` is called whenever bytes came back, without
+    /// any lock held.
     pub fn new(limit: u64, freed: impl Fn() + Send + Sync + 'static) -> Self {
-        let state = Mutex::new(State { used: 0, peak: 0 });
-        Self(Arc::new(Shared { limit, state, freed: Box::new(freed) }))
+        Self::shared(limit, 1, limit, freed)
+    }
+
+    /// A pool of `limit` bytes of which each of `tenants` can always have `share`. This is the
+    /// first one's; see [`Pool::of`].
+    ///
+    /// # Panics
+    /// If the shares are more than the pool.
+    pub fn shared(
+        limit: u64,
+        tenants: usize,
+        share: u64,
+        freed: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let bound = share.saturating_mul(tenants as u64);
+        assert!(0 < tenants && bound <= limit, "BUG: {tenants} shares of {share} in {limit} bytes");
+        let state = Mutex::new(State { used: vec![0; tenants], bound, peak: 0 });
+        let shared = Shared { limit, share, state, freed: Box::new(freed) };
+        Self { shared: Arc::new(shared), tenant: TenantId::default() }
+    }
+
+    /// The same pool as `tenant` sees it.
+    #[must_use]
+    pub fn of(&self, tenant: TenantId) -> Self {
+        assert!(tenant.idx() < self.tenants(), "BUG: a pool without {tenant:?}");
+        Self { shared: Arc::clone(&self.shared), tenant }
+    }
+
+    /// How many tenants share it.
+    #[must_use]
+    pub fn tenants(&self) -> usize {
+        self.shared.state().used.len()
     }
 
     /// Takes `bytes` at once, or nothing.
     pub fn take(&self, bytes: u64) -> Option<Permit> {
-        let mut state = self.0.state();
-        if self.0.limit - state.used < bytes {
+        let Shared { limit, share, .. } = *self.shared;
+        let mut state = self.shared.state();
+        let used = state.used[self.tenant.idx()];
+        let more = used.checked_add(bytes)?.max(share) - used.max(share);
+        if limit - state.bound < more {
             return None;
         }
-        state.used += bytes;
-        state.peak = state.peak.max(state.used);
+        state.bound += more;
+        state.used[self.tenant.idx()] += bytes;
+        state.peak = state.peak.max(state.used.iter().sum());
         Some(Permit { pool: self.clone(), bytes })
     }
 
@@ -52,19 +98,25 @@ impl Pool {
     /// The size of the pool in bytes.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.0.limit
+        self.shared.limit
     }
 
-    /// Bytes that are out at the moment.
+    /// Bytes that all tenants have out at the moment.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.0.state().used
+        self.shared.state().used.iter().sum()
+    }
+
+    /// Bytes that this tenant has out at the moment.
+    #[must_use]
+    pub fn used_by_tenant(&self) -> u64 {
+        self.shared.state().used[self.tenant.idx()]
     }
 
     /// The most bytes that were ever out.
     #[must_use]
     pub fn peak(&self) -> u64 {
-        self.0.state().peak
+        self.shared.state().peak
     }
 }
 
@@ -97,7 +149,11 @@ impl Permit {
 
     /// Adds `other`, of the same pool, to this permit.
     pub fn merge(&mut self, mut other: Self) {
-        assert!(Arc::ptr_eq(&self.pool.0, &other.pool.0), "BUG: permits of two pools were merged");
+        let is_same = Arc::ptr_eq(&self.pool.shared, &other.pool.shared);
+        assert!(
+            is_same && self.pool.tenant == other.pool.tenant,
+            "BUG: permits of two pools were merged"
+        );
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
@@ -121,11 +177,15 @@ impl Permit {
         if bytes == 0 {
             return;
         }
-        let mut state = self.pool.0.state();
-        assert!(bytes <= state.used, "BUG: more permits came back than were taken");
-        state.used -= bytes;
+        let Shared { share, ref freed, .. } = *self.pool.shared;
+        let mut state = self.pool.shared.state();
+        let used = &mut state.used[self.pool.tenant.idx()];
+        assert!(bytes <= *used, "BUG: more permits came back than were taken");
+        let less = (*used).max(share) - (*used - bytes).max(share);
+        *used -= bytes;
+        state.bound -= less;
         drop(state);
-        (self.pool.0.freed)();
+        freed();
     }
 }
 
@@ -160,5 +220,24 @@ mod tests {
         drop(other);
         assert_eq!(pool.used(), 0);
         assert_eq!(calls.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn nobody_takes_what_the_others_can_always_have() {
+        let pool = Pool::shared(100, 3, 20, || {});
+        let [one, two, three] = [0, 1, 2].map(|tenant| pool.of(TenantId(tenant)));
+        assert!(one.take(61).is_none());
+        let mut greedy = one.take(60).unwrap();
+        assert!(!greedy.grow(1));
+        let mut used = two.take(20).unwrap();
+        assert!(two.take(1).is_none());
+        let other = three.take(15).unwrap();
+        assert!(three.take(6).is_none() && three.take(5).is_some());
+        greedy.shrink_to(50);
+        assert!(used.grow(10) && three.take(6).is_none(), "what is free is for the first who asks");
+        assert_eq!((pool.used(), pool.peak(), two.used_by_tenant()), (95, 100, 30));
+        drop((greedy, used, other));
+        assert_eq!(pool.used(), 0);
+        assert!(one.take(61).is_none() && one.take(60).is_some());
     }
 }

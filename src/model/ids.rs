@@ -23,6 +23,18 @@ pub struct FileKey(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u16);
 
+/// A tenant of Loki, by its place in the agent's list of tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct TenantId(pub u16);
+
+impl TenantId {
+    /// Its place in lists by tenant.
+    #[must_use]
+    pub fn idx(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 /// A hash (xxh3, 64 bits) of `len` bytes at a place that the owner knows: a file's head, or the
 /// bytes before an offset. A `len` of 0 says nothing and equals any content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -13,7 +13,7 @@ mod reason;
 pub use self::budget::{Permit, Pool};
 pub use self::entry::{Entry, Pair};
 pub use self::files::{FileStat, Files, Identity, Kind};
-pub use self::ids::{FileKey, FileOffset, Fingerprint, Mark, OUTPUTS, SourceId, Stamp};
+pub use self::ids::{FileKey, FileOffset, Fingerprint, Mark, OUTPUTS, SourceId, Stamp, TenantId};
 pub use self::limits::*;
 pub use self::now::{Now, UnixNanos};
 pub use self::reason::{Counts, Flag, Reason};

@@ -112,6 +112,25 @@ impl Guard {
         }
     }
 
+    /// How many distinct values a label had in this window; `None` if it is no label, or demoted,
+    /// or there is no guard.
+    #[must_use]
+    pub fn values(&self, label: &str) -> Option<usize> {
+        self.idx(label).map(|idx| self.labels[idx].values.len())
+    }
+
+    /// Takes a label away whatever its count, because Loki wants fewer streams; `None` as in
+    /// [`Guard::values`].
+    pub fn take_away(&mut self, label: &str, example: &str) -> Option<Demotion> {
+        let idx = self.idx(label)?;
+        Some(self.demote(idx, example.to_owned()))
+    }
+
+    fn idx(&self, label: &str) -> Option<usize> {
+        let idx = self.labels.iter().position(|counted| counted.name == label)?;
+        (self.values_max != 0 && !self.demoted[idx]).then_some(idx)
+    }
+
     fn demote(&mut self, idx: usize, example: String) -> Demotion {
         self.demoted[idx] = true;
         let counted = &mut self.labels[idx];

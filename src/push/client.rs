@@ -135,7 +135,8 @@ fn headers(options: &Options) -> Result<HeaderMap, PushError> {
     headers.insert("content-encoding", HeaderValue::from_static("snappy"));
     if let Some(tenant) = &options.tenant {
         let bad = |_| PushError::Header { name: "X-Scope-OrgID".into(), why: "not a header value" };
-        headers.insert("x-scope-orgid", HeaderValue::try_from(tenant).map_err(bad)?);
+        // It is put into each request: not all are this tenant's.
+        HeaderValue::try_from(tenant).map_err(bad)?;
     }
     Ok(headers)
 }

@@ -6,7 +6,9 @@
 mod options;
 
 mod backoff;
+mod behind;
 mod limiter;
+mod marks;
 mod outcome;
 mod parts;
 mod sender;
@@ -25,7 +27,9 @@ pub use self::backoff::{Backoff, WAIT_MAX};
 pub use self::client::PushError;
 pub use self::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, FILE_NAME};
 pub use self::options::{Auth, Options, Proxy, Retry, Secret, StructuredMetadata, Tls};
-pub use self::outcome::{Answer, Facts, Failure, Outcome, SAME_429_MAX, SAME_500_MAX, outcome};
+pub use self::outcome::{
+    Answer, Facts, Failure, Outcome, SAME_429_MAX, SAME_500_MAX, StreamLimit, outcome,
+};
 pub use self::sender::{Health, METADATA_PROBE_AFTER, Sender, Step};
 pub use self::transport::{CLIENT_AGE_MAX, FAILURES_MAX, HttpTransport, Transport};
-pub use self::work::{Dropped, Settled};
+pub use self::work::{Dropped, Relabel, Settled};

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 pub struct Options {
     /// The whole push URL, e.g. `http://loki:3100/loki/api/v1/push`. Without credentials.
     pub url: String,
-    /// `X-Scope-OrgID`.
+    /// `X-Scope-OrgID`, of a sender's pushes.
     pub tenant: Option<String>,
     /// How to prove who we are.
     pub auth: Auth,

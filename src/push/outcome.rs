@@ -58,6 +58,8 @@ pub enum Failure {
 pub struct Facts {
     /// Entries in the push; at least 1.
     pub entries: usize,
+    /// Streams in the push; at least 1.
+    pub streams: usize,
     /// How often this push was answered like this in a row, this time included.
     pub repeats: u32,
     /// Whether this batch was already split because of [`SAME_500_MAX`].
@@ -80,8 +82,22 @@ pub enum Outcome {
     },
     /// Too large as a whole: send both halves.
     Split,
-    /// Some entries are refused for ever: find them.
+    /// Loki refuses some streams, and of a push with several its verdict hides some: ask stream by
+    /// stream.
+    Apart,
+    /// Some entries are refused for ever: find them by halves.
     Isolate,
+    /// Entries of this one stream are too far behind its newest: send them at a later time.
+    Behind,
+    /// This one stream is sent too fast, or is one too many: the others first, then again.
+    Slow {
+        /// What to tell people.
+        why: String,
+        /// The server's own wish, from now.
+        not_before: Option<Duration>,
+        /// What is limited.
+        limit: StreamLimit,
+    },
     /// This one entry is refused for ever.
     Bury(Reason),
     /// No data is at fault: wait for somebody to fix the way to Loki, and drop nothing.
@@ -91,6 +107,15 @@ pub enum Outcome {
     },
     /// The endpoint takes no structured metadata: send without.
     WithoutMetadata,
+}
+
+/// Which of Loki's limits on streams was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamLimit {
+    /// Bytes a second in one stream, if the text says how many.
+    Rate(Option<u64>),
+    /// The number of streams of the tenant.
+    Count,
 }
 
 /// Decides what to do about `answer`.
@@ -113,16 +138,20 @@ pub fn outcome(answer: &Answer, facts: Facts) -> Outcome {
         // Loki's only 422 is about an empty push, which is never sent: a bug of ours, or a
         // gateway that cannot use what it got. Both are kept apart from the data that passes.
         422 if text.contains("at least one valid stream") => hold(code, body),
-        422 => apart(facts),
+        422 => isolate(facts),
+        429 if stream_limit(&text).is_some() && facts.streams > 1 => Outcome::Apart,
+        429 if let Some(limit) = stream_limit(&text) => {
+            Outcome::Slow { why: why(code, body), not_before, limit }
+        }
         429 if facts.entries > 1 && facts.repeats >= SAME_429_MAX && over_allowance(&text) => {
             Outcome::Split
         }
         500 if text.contains("received message larger than max") => smaller(facts),
-        500 if text.contains("no schema config found")
-            || text.contains("label name is empty")
+        500 if text.contains("no schema config found") => hidden(facts),
+        500 if text.contains("label name is empty")
             || text.contains("label name cannot be empty") =>
         {
-            apart(facts)
+            isolate(facts)
         }
         500 if facts.entries > 1 && facts.repeats >= SAME_500_MAX && !facts.split_tried => {
             Outcome::Split
@@ -163,14 +192,53 @@ fn refused(text: &str, body: &str, facts: Facts) -> Outcome {
             StructuredMetadata::Auto => Outcome::WithoutMetadata,
             // Somebody insisted on metadata: the server's setting or ours must change.
             StructuredMetadata::On => hold(400, body),
-            StructuredMetadata::Off => apart(facts),
+            StructuredMetadata::Off => isolate(facts),
         };
     }
-    apart(facts)
+    let is_of_an_ingester = text.contains(" ignored, reason: ")
+        || (text.contains("parse error: invalid utf-8 rune")
+            && !text.contains("parsing labels")
+            && !text.contains("parse labels"));
+    match facts.streams {
+        1 if text.contains("entry too far behind") => Outcome::Behind,
+        _ if is_of_an_ingester => hidden(facts),
+        _ => isolate(facts),
+    }
 }
 
-fn apart(facts: Facts) -> Outcome {
+/// Which limit on streams a 429 speaks of.
+fn stream_limit(text: &str) -> Option<StreamLimit> {
+    if text.contains("maximum active stream limit exceeded") {
+        return Some(StreamLimit::Count);
+    }
+    let rest = text.split("per stream rate limit exceeded").nth(1)?;
+    let rate = rest.split("(limit: ").nth(1).and_then(|rest| rest.split("/sec").next());
+    Some(StreamLimit::Rate(rate.and_then(bytes)))
+}
+
+/// A size as Loki prints it, in lower case: `500b`, `3mb`, `1.5kib`.
+fn bytes(text: &str) -> Option<u64> {
+    let unit = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let number: f64 =
+        text[..unit].trim().parse().ok().filter(|number| (0.0..1e12).contains(number))?;
+    let factor = match text.as_bytes()[unit] {
+        b'k' => 1024.0,
+        b'm' => 1024.0 * 1024.0,
+        b'g' => 1024.0 * 1024.0 * 1024.0,
+        _ => 1.0,
+    };
+    let whole = Duration::try_from_secs_f64(number * factor).ok()?;
+    Some(whole.as_secs())
+}
+
+/// The distributor has looked at every entry of the push: halves find those that it means.
+fn isolate(facts: Facts) -> Outcome {
     if facts.entries > 1 { Outcome::Isolate } else { Outcome::Bury(Reason::RejectedByLoki) }
+}
+
+/// An ingester's verdict is about the last stream of the push and hides what became of the others.
+fn hidden(facts: Facts) -> Outcome {
+    if facts.streams > 1 { Outcome::Apart } else { isolate(facts) }
 }
 
 fn smaller(facts: Facts) -> Outcome {
@@ -207,7 +275,7 @@ fn over_allowance(text: &str) -> bool {
 
 /// The text in lower case without what users chose: label sets in braces (with values quoted as
 /// Go does) and everything behind "too long: '", which is followed by a raw value.
-fn outside_labels(body: &str) -> String {
+pub(super) fn outside_labels(body: &str) -> String {
     let body = body.trim_start().to_lowercase();
     let body = body.split("too long: '").next().unwrap_or_default();
     let (mut inside, mut quoted, mut escaped) = (false, false, false);

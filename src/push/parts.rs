@@ -1,13 +1,15 @@
 //! A batch taken apart: which bytes of the request are which entry, so that any run of entries
 //! can be sent as a request of its own without decoding what is in them.
 //!
-//! Only cold paths come here: split, isolate, and sending without metadata.
+//! Only cold paths come here: split, isolate, sending without metadata, and what Loki refused for
+//! its time or its labels.
 
 use std::ops::Range;
 
 use prost::Message as _;
 
-use crate::wire::push;
+use crate::model::{Pair, UnixNanos};
+use crate::wire::{self, EntryParts, push};
 
 // Every field of a request, a stream and an entry is length-delimited, and every field number is
 // below 16: a key is one byte.
@@ -40,14 +42,37 @@ struct Stream {
     entries: Run,
 }
 
+/// What to change in a request.
+pub(super) struct Edit<'a> {
+    /// Every entry, in the order they are to have.
+    pub(super) order: &'a [usize],
+    /// Other labels for a stream.
+    pub(super) labels: &'a dyn Fn(&str) -> Option<String>,
+    /// What to change in an entry, by its old position.
+    pub(super) change: &'a dyn Fn(usize) -> Option<Change>,
+}
+
+/// What to change in an entry.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Change {
+    /// Another time.
+    pub(super) time: Option<UnixNanos>,
+    /// More structured metadata.
+    pub(super) metadata: Vec<(String, String)>,
+}
+
 impl Parts {
     /// Takes a sealed body apart.
     ///
     /// # Panics
     /// If `body` is not a snappy block of a push request: we wrote it ourselves.
     pub(super) fn new(body: &[u8]) -> Self {
-        let request =
-            snap::raw::Decoder::new().decompress_vec(body).expect("BUG: a sealed body is snappy");
+        Self::of(
+            snap::raw::Decoder::new().decompress_vec(body).expect("BUG: a sealed body is snappy"),
+        )
+    }
+
+    fn of(request: Vec<u8>) -> Self {
         let (mut streams, mut entries) = (Vec::new(), Vec::new());
         for (key, stream) in Fields::of(&request, Span::new(0, request.len())) {
             assert!(key == STREAM, "BUG: a sealed request has field {key:#x}");
@@ -62,6 +87,43 @@ impl Parts {
             streams.push(Stream { labels, entries: start..entries.len() });
         }
         Self { request, streams, entries }
+    }
+
+    /// The same with `edit` made to it. The entries of a stream that are not next to each other in
+    /// the new order become streams of their own.
+    pub(super) fn edited(&self, edit: &Edit<'_>) -> Self {
+        let (mut request, mut entries) = (Vec::with_capacity(self.request.len()), Vec::new());
+        let mut order = edit.order.iter().copied().peekable();
+        while let Some(first) = order.next() {
+            let stream = self.stream_of(first);
+            self.append(&mut entries, first, edit);
+            while let Some(next) = order.next_if(|idx| stream.entries.contains(idx)) {
+                self.append(&mut entries, next, edit);
+            }
+            let labels = self.labels(stream);
+            let new = (edit.labels)(labels);
+            wire::append_stream(&mut request, new.as_deref().unwrap_or(labels), &entries);
+            entries.clear();
+        }
+        Self::of(request)
+    }
+
+    fn append(&self, out: &mut Vec<u8>, idx: usize, edit: &Edit<'_>) {
+        let span = self.entries[idx];
+        let Some(Change { time, metadata }) = (edit.change)(idx) else {
+            return self.put(out, ENTRY, span);
+        };
+        let entry = self.decode(idx);
+        let own = entry.structured_metadata.iter().map(|pair| (&pair.name, &pair.value));
+        let more = metadata.iter().map(|(name, value)| (name, value));
+        let pairs: Vec<_> = own.chain(more).map(|(name, value)| Pair { name, value }).collect();
+        let parts = EntryParts {
+            time: time.unwrap_or_else(|| time_of(&entry)),
+            line: &entry.line,
+            metadata: &pairs,
+            extra: None,
+        };
+        wire::append_entry(out, &parts, wire::entry_len(&parts));
     }
 
     /// All entries.
@@ -112,18 +174,37 @@ impl Parts {
         self.streams_of(run).map(|(_, run)| run).collect()
     }
 
-    /// `run` by streams; if it is in one stream already, in two.
-    pub(super) fn isolate(&self, run: &Run) -> Vec<Run> {
-        let streams = self.by_stream(run);
-        if streams.len() == 1 { self.halves(run).into() } else { streams }
+    /// How many streams `run` is in.
+    pub(super) fn count_streams(&self, run: &Run) -> usize {
+        self.streams_of(run).count()
+    }
+
+    /// The labels of the stream of an entry.
+    pub(super) fn labels_of(&self, idx: usize) -> &str {
+        self.labels(self.stream_of(idx))
+    }
+
+    /// The times of the entries of `run`.
+    pub(super) fn times(&self, run: &Run) -> Vec<UnixNanos> {
+        run.clone().map(|idx| time_of(&self.decode(idx))).collect()
     }
 
     /// One entry with the labels of its stream.
     pub(super) fn entry(&self, idx: usize) -> (String, push::Entry) {
-        let (stream, _) = self.streams_of(&(idx..idx + 1)).next().expect("BUG: no such entry");
-        let labels = String::from_utf8_lossy(self.bytes(stream.labels)).into_owned();
-        let entry = push::Entry::decode(self.bytes(self.entries[idx]));
-        (labels, entry.expect("BUG: a sealed entry is protobuf"))
+        (self.labels_of(idx).to_owned(), self.decode(idx))
+    }
+
+    fn decode(&self, idx: usize) -> push::Entry {
+        push::Entry::decode(self.bytes(self.entries[idx])).expect("BUG: a sealed entry is protobuf")
+    }
+
+    fn stream_of(&self, idx: usize) -> &Stream {
+        let stream = self.streams.partition_point(|stream| stream.entries.end <= idx);
+        &self.streams[stream]
+    }
+
+    fn labels(&self, stream: &Stream) -> &str {
+        std::str::from_utf8(self.bytes(stream.labels)).expect("BUG: sealed labels are text")
     }
 
     fn streams_of(&self, run: &Run) -> impl Iterator<Item = (&Stream, Run)> {
@@ -137,7 +218,7 @@ impl Parts {
     }
 
     /// About as many bytes as the request of `run` will have.
-    fn run_bytes(&self, run: &Run) -> usize {
+    pub(super) fn run_bytes(&self, run: &Run) -> usize {
         let entries = &self.entries[run.clone()];
         let span = entries.first().zip(entries.last());
         span.map_or(0, |(first, last)| usize_of(last.end - first.start) + 64)
@@ -163,6 +244,12 @@ impl Parts {
     fn bytes(&self, span: Span) -> &[u8] {
         &self.request[usize_of(span.start)..usize_of(span.end)]
     }
+}
+
+/// The time of an entry.
+pub(super) fn time_of(entry: &push::Entry) -> UnixNanos {
+    let time = entry.timestamp.unwrap_or_default();
+    UnixNanos(time.seconds.saturating_mul(1_000_000_000).saturating_add(time.nanos.into()))
 }
 
 impl Span {

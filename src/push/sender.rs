@@ -12,31 +12,32 @@
 //!
 //! One batch at a time keeps each stream in order. A batch that is too large, or that holds
 //! entries which Loki refuses, is sent in runs of entries, in order; its receipt is settled when
-//! each run has its outcome.
+//! each run has its outcome. A stream of which Loki has refused something is marked: for a while it
+//! is sent in runs of its own, behind the others, no faster than Loki said, and not before the
+//! oldest time that Loki said.
+
+mod refused;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::backoff::Backoff;
 use super::dead_letters::DeadLetter;
 use super::limiter::Limiter;
-use super::outcome::{Answer, Facts, Outcome, SAME_500_MAX, is_about_the_entry, outcome};
-use super::work::{Settled, Work};
+use super::marks::{Mark, Marks};
+use super::outcome::{Answer, Facts, Outcome, SAME_500_MAX, outcome};
+use super::work::{Relabel, Settled, Work};
 use super::{Options, StructuredMetadata};
 use crate::batch::Sealed;
-use crate::model::{Now, Reason};
+use crate::model::Now;
 
 /// How long an endpoint that refused structured metadata is not offered any.
 pub const METADATA_PROBE_AFTER: Duration = Duration::from_secs(3600);
 
-/// After so many batches in a row of which Loki accepted nothing, its refusals are not believed
-/// to be about the data.
-const FRUITLESS_MAX: u32 = 2;
-
-/// How many entries are tried one by one before the next pause, while refusals are not believed.
-const PROBES: usize = 16;
+/// Longest pause between two pushes of a stream for its rate.
+const PACE_MAX: Duration = Duration::from_secs(30);
 
 /// What the shell does next.
 #[derive(Debug)]
@@ -92,6 +93,11 @@ pub struct Sender {
     health: Health,
     /// Batches in a row of which entries were refused and none accepted.
     fruitless: u32,
+    marks: Marks,
+    /// A stream that was one too many, to be told by [`Sender::crowded`].
+    crowded: Option<String>,
+    /// Since when there was one in each batch.
+    crowded_since: Option<Duration>,
     state: State,
 }
 
@@ -137,8 +143,17 @@ impl Sender {
             backoff: Backoff::new(options.retry, seed),
             health: Health::Fine,
             fruitless: 0,
+            marks: Marks::new(seed),
+            crowded: None,
+            crowded_since: None,
             state: State::Idle,
         }
+    }
+
+    /// Whose batches it brings.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
     }
 
     /// Whether a batch can be offered.
@@ -176,8 +191,25 @@ impl Sender {
         self.state = State::Post { work, not_before: Duration::ZERO, sent: Sent::Fresh };
     }
 
+    /// A stream that Loki refused with the last answer because it is one too many, and since when
+    /// it does that.
+    pub fn crowded(&mut self) -> Option<(String, Duration)> {
+        self.crowded.take().zip(self.crowded_since)
+    }
+
+    /// Gives streams of the batch in hand other labels, and sends what is left of it at once.
+    pub fn relabel(&mut self, new: &dyn Fn(&str) -> Option<Relabel>, now: Now) {
+        if let State::Post { work, not_before, .. } = &mut self.state {
+            work.relabel(new);
+            (*not_before, self.crowded_since) = (now.mono, Some(now.mono));
+        }
+    }
+
     /// What to do now.
     pub fn step(&mut self, now: Now) -> Step {
+        if let State::Post { sent: Sent::Fresh, .. } = self.state {
+            self.prepare(now);
+        }
         let until = match &self.state {
             State::Post { not_before, .. } | State::Bury { not_before, .. } => *not_before,
             State::Idle | State::Done(_) | State::Moving => Duration::ZERO,
@@ -188,12 +220,7 @@ impl Sender {
         match &mut self.state {
             State::Idle => Step::Idle,
             State::Post { work, sent, .. } => {
-                let probe = self.probe_at.is_none_or(|at| at <= now.mono);
-                if *sent == Sent::Fresh && !probe {
-                    work.strip();
-                }
                 if *sent != Sent::Yes {
-                    *sent = Sent::No;
                     if let Err(until) = self.limiter.take(work.body.len(), now.mono) {
                         return Step::Wait { until };
                     }
@@ -218,26 +245,40 @@ impl Sender {
         let repeats = work.note(answer);
         let facts = Facts {
             entries: work.run.len(),
+            streams: work.streams,
             repeats,
             split_tried: work.split_tried,
             metadata: if work.stripped { StructuredMetadata::Off } else { self.metadata },
         };
         match outcome(answer, facts) {
-            Outcome::Delivered => self.delivered(work),
+            Outcome::Delivered => self.delivered(work, now),
             Outcome::Retry { why, not_before } => self.retry(work, why, not_before, now),
             Outcome::Split => {
                 work.split_tried |= SAME_500_MAX <= repeats;
                 work.split();
-                self.post(work, Duration::ZERO);
+                self.post(work, Duration::ZERO, now);
+            }
+            Outcome::Apart => {
+                work.apart();
+                self.post(work, Duration::ZERO, now);
             }
             Outcome::Isolate => {
                 work.isolate();
-                self.post(work, Duration::ZERO);
+                self.post(work, Duration::ZERO, now);
+            }
+            Outcome::Behind => self.behind(work, answer, now),
+            Outcome::Slow { why, not_before, limit } => {
+                let others = self.slow(&mut work, limit, now);
+                if others {
+                    self.post(work, Duration::ZERO, now);
+                } else {
+                    self.retry(work, why, not_before, now);
+                }
             }
             Outcome::Bury(reason) => self.refused(work, reason, answer, now),
             Outcome::Hold { why } => {
                 let not_before = self.hold(why, now);
-                self.post(work, not_before);
+                self.post(work, not_before, now);
             }
             Outcome::WithoutMetadata => self.without_metadata(work, now),
         }
@@ -255,7 +296,7 @@ impl Sender {
             Ok(()) => {
                 self.well();
                 let more = work.bury(&letter);
-                self.go_on(work, more);
+                self.go_on(work, more, now);
             }
             Err(why) => {
                 let not_before = self.hold(format!("dead letters: {why}"), now);
@@ -264,13 +305,47 @@ impl Sender {
         }
     }
 
-    fn delivered(&mut self, mut work: Box<Work>) {
+    /// A batch that was just offered: without metadata if that is refused, with marked streams
+    /// apart.
+    fn prepare(&mut self, now: Now) {
+        let State::Post { mut work, .. } = self.take() else {
+            unreachable!("BUG: nothing is fresh")
+        };
+        if self.probe_at.is_some_and(|at| now.mono < at) {
+            work.strip();
+        }
+        if self.marks.any(now.mono) && !self.one_stream_per_push {
+            work.set_apart(|labels| self.marks.has(labels));
+        }
+        self.post(work, Duration::ZERO, now);
+    }
+
+    fn delivered(&mut self, mut work: Box<Work>, now: Now) {
         self.well();
+        if let Some(mark) = self.mark(&mut work, now)
+            && let Some(rate) = mark.rate
+        {
+            let seconds = work.run_bytes().div_ceil(rate.max(1));
+            mark.not_before = now.mono + Duration::from_secs(seconds).min(PACE_MAX);
+        }
         if !work.stripped && self.probe_at.take().is_some() {
             info!("loki takes structured metadata again");
         }
         let more = work.deliver();
-        self.go_on(work, more);
+        self.go_on(work, more, now);
+    }
+
+    /// Whether the own time of what is moved goes into its metadata.
+    fn is_noted(&self) -> bool {
+        self.metadata != StructuredMetadata::Off
+    }
+
+    /// The mark of the stream in hand, if it is one and has one.
+    fn mark(&mut self, work: &mut Work, now: Now) -> Option<&mut Mark> {
+        if work.streams != 1 || !self.marks.any(now.mono) {
+            return None;
+        }
+        self.marks.get(&work.labels())
     }
 
     fn retry(&mut self, work: Box<Work>, why: String, wish: Option<Duration>, now: Now) {
@@ -281,7 +356,7 @@ impl Sender {
             Health::Holding { since, .. } => (*since, 1),
         };
         self.health = Health::Retrying { since, why, tries };
-        self.post(work, not_before);
+        self.post(work, not_before, now);
     }
 
     /// Notes that somebody has to act. Returns when to try again.
@@ -294,55 +369,29 @@ impl Sender {
         now.mono + self.backoff.hold()
     }
 
-    /// One entry is refused for good, if refusals can be believed.
-    fn refused(&mut self, mut work: Box<Work>, reason: Reason, answer: &Answer, now: Now) {
-        work.refused = true;
-        if is_about_the_entry(answer) {
-            work.judge();
-        }
-        if self.fruitless < FRUITLESS_MAX || work.judged {
-            let letter = work.letter(reason, self.tenant.as_deref(), answer);
-            self.state = State::Bury { work, not_before: Duration::ZERO, letter };
-            return;
-        }
-        let more = work.set_aside();
-        let not_before = if more && !work.aside().is_multiple_of(PROBES) {
-            Duration::ZERO
-        } else {
-            let why = match answer {
-                Answer::Status { code, body, .. } => super::outcome::why(*code, body),
-                Answer::Failed { text, .. } => text.clone(),
-            };
-            self.hold(format!("loki refuses everything, which no data can cause: {why}"), now)
-        };
-        self.post(work, not_before);
-    }
-
-    fn without_metadata(&mut self, mut work: Box<Work>, now: Now) {
-        if self.probe_at.is_none() {
-            warn!(
-                "loki takes no structured metadata, so lines are sent without; set \
-                 `allow_structured_metadata: true` in loki, or `structured_metadata: off` here"
-            );
-        }
-        self.probe_at = Some(now.mono + METADATA_PROBE_AFTER);
-        work.strip();
-        self.post(work, Duration::ZERO);
-    }
-
     /// Loki does what it should.
     fn well(&mut self) {
         self.backoff.reset();
         self.health = Health::Fine;
     }
 
-    fn post(&mut self, work: Box<Work>, not_before: Duration) {
+    fn post(&mut self, mut work: Box<Work>, mut not_before: Duration, now: Now) {
+        if let Some(mark) = self.mark(&mut work, now) {
+            not_before = not_before.max(mark.not_before);
+            if let Some(floor) = mark.floor {
+                let labels = work.labels();
+                let to = self.marks.place(&labels, floor, 0);
+                if let Some(last) = work.move_below(floor, to, self.is_noted()) {
+                    self.marks.moved(&labels, to, last);
+                }
+            }
+        }
         self.state = State::Post { work, not_before, sent: Sent::No };
     }
 
-    fn go_on(&mut self, work: Box<Work>, more: bool) {
+    fn go_on(&mut self, work: Box<Work>, more: bool, now: Now) {
         if more {
-            self.post(work, Duration::ZERO);
+            self.post(work, Duration::ZERO, now);
         } else {
             self.state = State::Done(work);
         }
@@ -351,6 +400,9 @@ impl Sender {
     fn done(&mut self) -> Step {
         let State::Done(work) = self.take() else { unreachable!("BUG: not done") };
         let fruitless = work.refused && !work.judged;
+        if !work.crowded {
+            self.crowded_since = None;
+        }
         self.fruitless = if fruitless { self.fruitless.saturating_add(1) } else { 0 };
         self.state = State::Idle;
         Step::Done(work.settle())

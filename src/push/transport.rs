@@ -29,9 +29,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The network, as far as the sender needs it. The real one is [`HttpTransport`].
 pub trait Transport {
-    /// Posts a push request (protobuf as a snappy block) and waits for the answer. Never fails:
-    /// a fault is an answer.
-    fn post(&self, body: Bytes, now: Now) -> impl Future<Output = Answer> + Send;
+    /// Posts a push request (protobuf as a snappy block) for `tenant` and waits for the answer.
+    /// Never fails: a fault is an answer.
+    fn post(
+        &self,
+        body: Bytes,
+        tenant: Option<&str>,
+        now: Now,
+    ) -> impl Future<Output = Answer> + Send;
 }
 
 /// Loki behind HTTP or HTTPS. Senders share one.
@@ -165,11 +170,14 @@ impl fmt::Debug for HttpTransport {
 }
 
 impl Transport for HttpTransport {
-    async fn post(&self, body: Bytes, now: Now) -> Answer {
-        let request = match self.request(now.mono) {
+    async fn post(&self, body: Bytes, tenant: Option<&str>, now: Now) -> Answer {
+        let mut request = match self.request(now.mono) {
             Ok(request) => request,
             Err(text) => return Answer::Failed { text, kind: Failure::Setup },
         };
+        if let Some(tenant) = tenant {
+            request = request.header("x-scope-orgid", tenant);
+        }
         let answer = match request.body(body).send().await {
             Ok(response) => read(response, now.wall).await,
             Err(err) => self.failed(err),

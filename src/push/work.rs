@@ -1,18 +1,22 @@
 //! The batch in hand: what of it is sent next, and what became of the rest.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::behind::Behind;
 use super::dead_letters::DeadLetter;
 use super::outcome::Answer;
-use super::parts::{Parts, Run};
+use super::parts::{Change, Edit, Parts, Run, time_of};
 use crate::batch::Sealed;
 use crate::ledger::Receipt;
 use crate::model::{Reason, UnixNanos};
 
 /// Longest text of Loki's answer in a dead letter, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
+
+/// The metadata with an entry's own time.
+const ORIGINAL: &str = "original_timestamp";
 
 /// A whole batch has its outcome. The receipt is settled in the ledger by whoever gets this.
 #[must_use = "the receipt must be settled, or its files never move on"]
@@ -24,8 +28,19 @@ pub struct Settled {
     pub delivered: u64,
     /// Entries that it will never have; all others of the batch.
     pub dropped: Vec<Dropped>,
+    /// Entries that were moved to a time that Loki takes; it has them, or they are dropped as well.
+    pub moved: u64,
     /// How often it was taken apart to find what Loki refuses.
     pub isolations: u64,
+}
+
+/// What becomes of the labels of a stream that is one too many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relabel {
+    /// The labels that it has from now on.
+    pub labels: String,
+    /// What they no longer say, for the structured metadata of its entries.
+    pub metadata: Vec<(String, String)>,
 }
 
 /// Entries that were dropped for one reason.
@@ -50,8 +65,12 @@ pub(super) struct Work {
     pub(super) body: Bytes,
     /// What is sent now. Invariant: not empty.
     pub(super) run: Run,
+    /// Streams in `run`.
+    pub(super) streams: usize,
     /// What is sent after `run`, in order.
     queue: VecDeque<Run>,
+    /// How many at the end of `queue` wait because Loki limits their streams.
+    postponed: usize,
     /// Refused entries that are not believed to be at fault, see [`Work::set_aside`].
     aside: Vec<Run>,
     /// Made when the batch is first taken apart.
@@ -63,6 +82,14 @@ pub(super) struct Work {
     repeats: u32,
     /// Whether the batch was split in the hope that it helps against equal 500s.
     pub(super) split_tried: bool,
+    /// How often the entries of `run` were moved to a later time.
+    pub(super) moves: u32,
+    /// Moving does not help.
+    pub(super) stays_behind: bool,
+    /// Entries that were moved.
+    moved: u64,
+    /// Whether a stream was one too many.
+    pub(super) crowded: bool,
     /// How often runs were taken apart to find what Loki refuses.
     isolations: u64,
     /// Whether an entry was refused.
@@ -81,13 +108,19 @@ impl Work {
             entries: sealed.entries,
             body: Bytes::from(sealed.body),
             run: 0..sealed.entries,
+            streams: sealed.streams,
             queue: VecDeque::new(),
+            postponed: 0,
             aside: Vec::new(),
             parts: None,
             stripped: false,
             last: None,
             repeats: 0,
             split_tried: false,
+            moves: 0,
+            stays_behind: false,
+            moved: 0,
+            crowded: false,
             isolations: 0,
             refused: false,
             judged: false,
@@ -137,12 +170,182 @@ impl Work {
         self.replace(runs);
     }
 
-    /// Goes on with the current run stream by stream; if it is of one stream, as halves.
+    /// The same, because Loki refuses some of them.
+    pub(super) fn apart(&mut self) {
+        self.isolations += 1;
+        self.by_stream();
+    }
+
+    /// Goes on with halves of the current run, because Loki refuses some of it.
     pub(super) fn isolate(&mut self) {
         self.isolations += 1;
+        self.split();
+    }
+
+    /// Sends the streams of which `is_marked` says so after the others and one by one. Only before
+    /// anything was sent.
+    pub(super) fn set_apart(&mut self, is_marked: impl Fn(&str) -> bool) {
+        let parts = Parts::new(&self.body);
+        let streams = parts.by_stream(&parts.all());
+        let (apart, others): (Vec<Run>, Vec<Run>) =
+            streams.into_iter().partition(|run| is_marked(parts.labels_of(run.start)));
+        if apart.is_empty() {
+            return;
+        }
+        let order: Vec<usize> = others.iter().chain(&apart).cloned().flatten().collect();
+        self.parts = Some(parts);
+        self.edit(&order, &|_| None, &BTreeMap::new());
+        let mut at = others.iter().map(Run::len).sum();
+        let first = Some(0..at).filter(|run| !run.is_empty());
+        let rest: Vec<Run> = apart
+            .iter()
+            .map(|run| {
+                at += run.len();
+                at - run.len()..at
+            })
+            .collect();
+        self.replace(first.into_iter().chain(rest).collect::<Vec<_>>());
+    }
+
+    /// The current run is of one stream that Loki limits: all of it that is left is sent after the
+    /// other streams. Returns whether there is one that was not postponed.
+    pub(super) fn postpone(&mut self) -> bool {
+        let labels = self.labels();
+        let mut group = vec![self.run.clone()];
+        while let Some(run) = self.queue.pop_front() {
+            if self.parts().labels_of(run.start) != labels {
+                self.queue.push_front(run);
+                break;
+            }
+            group.push(run);
+        }
+        self.postponed = self.postponed.min(self.queue.len());
+        let others = self.postponed < self.queue.len();
+        self.postponed += group.len();
+        self.queue.extend(group);
+        assert!(self.advance(), "BUG: a run was postponed and is gone");
+        others
+    }
+
+    /// The labels of the first stream of the current run.
+    pub(super) fn labels(&mut self) -> String {
+        let idx = self.run.start;
+        self.parts().labels_of(idx).to_owned()
+    }
+
+    /// About as many bytes as the current run has before compression.
+    pub(super) fn run_bytes(&mut self) -> u64 {
         let run = self.run.clone();
-        let runs = self.parts().isolate(&run);
-        self.replace(runs);
+        self.parts().run_bytes(&run) as u64
+    }
+
+    /// Moves what `behind` says of the current run, which is of one stream, to `to` and the
+    /// nanoseconds after, and goes on with that; the own times are noted in metadata if `noted`.
+    /// What is left of the run is stored, or is sent again if that is not sure. Returns the last
+    /// time; `None`, and nothing is changed, if nothing is surely refused.
+    pub(super) fn move_refused(
+        &mut self,
+        behind: &Behind,
+        to: UnixNanos,
+        noted: bool,
+    ) -> Option<UnixNanos> {
+        let run = self.run.clone();
+        let (refused, is_exact) = behind.refused(&self.parts().times(&run));
+        let pick = |wanted: bool| {
+            let run = run.clone().zip(&refused);
+            run.filter(move |(_, refused)| **refused == wanted).map(|(idx, _)| idx)
+        };
+        let moved: Vec<usize> = pick(true).collect();
+        let last = self.shift(&moved, to, noted)?;
+        let all = self.parts().all();
+        let order = (0..run.start).chain(pick(false)).chain(pick(true)).chain(run.end..all.end);
+        let order: Vec<usize> = order.collect();
+        self.edit(&order, &|_| None, &BTreeMap::new());
+        let middle = run.end - moved.len();
+        if is_exact {
+            self.delivered += (middle - run.start) as u64;
+        } else if run.start < middle {
+            self.queue.push_front(run.start..middle);
+        }
+        let moves = self.moves + 1;
+        self.make(middle..run.end);
+        self.moves = moves;
+        Some(last)
+    }
+
+    /// Moves what of the current run is before `floor`, as [`Work::move_refused`] does, before it
+    /// is sent.
+    pub(super) fn move_below(
+        &mut self,
+        floor: UnixNanos,
+        to: UnixNanos,
+        noted: bool,
+    ) -> Option<UnixNanos> {
+        let run = self.run.clone();
+        let times = self.parts().times(&run);
+        let late = run.clone().zip(times).filter(|(_, time)| *time < floor);
+        let late: Vec<usize> = late.map(|(idx, _)| idx).collect();
+        let last = self.shift(&late, to, noted)?;
+        self.make(run);
+        Some(last)
+    }
+
+    /// Gives entries of the current run the times from `to` on. Returns the last one.
+    fn shift(&mut self, entries: &[usize], to: UnixNanos, noted: bool) -> Option<UnixNanos> {
+        let (mut changes, mut time, mut moved) =
+            (BTreeMap::new(), UnixNanos(to.0.saturating_sub(1)), 0);
+        for idx in entries {
+            time = UnixNanos(time.0 + 1);
+            let (_, entry) = self.parts().entry(*idx);
+            let is_new = entry.structured_metadata.iter().all(|pair| pair.name != ORIGINAL);
+            let is_new = if noted { is_new } else { self.moves == 0 };
+            moved += u64::from(is_new);
+            let own = (noted && is_new).then(|| (ORIGINAL.to_owned(), time_of(&entry).to_string()));
+            changes.insert(*idx, Change { time: Some(time), metadata: own.into_iter().collect() });
+        }
+        if entries.is_empty() {
+            return None;
+        }
+        self.moved += moved;
+        let order: Vec<usize> = self.parts().all().collect();
+        self.edit(&order, &|_| None, &changes);
+        Some(time)
+    }
+
+    /// Gives streams other labels, and goes on with all that is left.
+    pub(super) fn relabel(&mut self, new: &dyn Fn(&str) -> Option<Relabel>) {
+        let parts = self.parts();
+        let mut changes = BTreeMap::new();
+        for run in parts.by_stream(&parts.all()) {
+            if let Some(Relabel { metadata, .. }) = new(parts.labels_of(run.start)) {
+                run.for_each(|idx| {
+                    changes.insert(idx, Change { time: None, metadata: metadata.clone() });
+                });
+            }
+        }
+        let order: Vec<usize> = parts.all().collect();
+        self.edit(&order, &|labels| new(labels).map(|new| new.labels), &changes);
+        // What was sent stream by stream goes together again.
+        let mut left: Vec<Run> = self.queue.drain(..).chain([self.run.clone()]).collect();
+        left.sort_by_key(|run| run.start);
+        left.dedup_by(|next, run| {
+            let touch = run.end == next.start;
+            if touch {
+                run.end = next.end;
+            }
+            touch
+        });
+        self.replace(left);
+    }
+
+    fn edit(
+        &mut self,
+        order: &[usize],
+        labels: &dyn Fn(&str) -> Option<String>,
+        changes: &BTreeMap<usize, Change>,
+    ) {
+        let change = |idx| changes.get(&idx).cloned();
+        self.parts = Some(self.parts().edited(&Edit { order, labels, change: &change }));
     }
 
     /// The current run is in Loki. Returns whether there is more to send.
@@ -206,11 +409,10 @@ impl Work {
         };
         let idx = self.run.start;
         let (labels, entry) = self.parts().entry(idx);
-        let time = entry.timestamp.unwrap_or_default();
-        let nanos = time.seconds.saturating_mul(1_000_000_000).saturating_add(time.nanos.into());
+        let time = time_of(&entry);
         let pairs = entry.structured_metadata.into_iter();
         DeadLetter {
-            time: UnixNanos(nanos),
+            time,
             reason,
             status,
             text: text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned(),
@@ -222,18 +424,16 @@ impl Work {
     }
 
     pub(super) fn settle(self) -> Settled {
-        let Self { receipt, entries, delivered, dropped, isolations, .. } = self;
+        let Self { receipt, entries, delivered, dropped, moved, isolations, .. } = self;
         let lost = dropped.iter().map(|dropped| dropped.entries).sum::<u64>();
         assert!(delivered + lost == entries as u64, "BUG: an entry has no outcome, or two");
-        Settled { receipt, delivered, dropped, isolations }
+        Settled { receipt, delivered, dropped, moved, isolations }
     }
 
     fn parts(&mut self) -> &Parts {
         if self.parts.is_none() {
             let parts = Parts::new(&self.body);
             assert!(parts.all() == self.run, "BUG: a sealed batch miscounts its entries");
-            // All further bodies are made from the parts.
-            self.body = Bytes::new();
             self.parts = Some(parts);
         }
         self.parts.as_ref().expect("BUG: just made")
@@ -247,7 +447,9 @@ impl Work {
 
     fn advance(&mut self) -> bool {
         self.run = 0..0;
-        match self.queue.pop_front() {
+        let next = self.queue.pop_front();
+        self.postponed = self.postponed.min(self.queue.len());
+        match next {
             Some(run) => self.make(run),
             None => return false,
         }
@@ -255,9 +457,10 @@ impl Work {
     }
 
     fn make(&mut self, run: Run) {
-        (self.last, self.repeats) = (None, 0);
+        (self.last, self.repeats, self.moves) = (None, 0, 0);
         let stripped = self.stripped;
         self.body = Bytes::from(self.parts().body(&run, stripped));
+        self.streams = self.parts().count_streams(&run);
         self.run = run;
     }
 }

@@ -12,7 +12,7 @@ use super::file::{State, Tracked};
 use super::generations::{Held, Missing};
 use super::identity::Trail;
 use super::news::{NewFile, News};
-use crate::model::{FileKey, Files, Mark, Now};
+use crate::model::{FileKey, Files, Mark, Now, SourceId};
 
 /// How a reader behaves.
 #[derive(Debug, Clone)]
@@ -113,6 +113,13 @@ impl<H> Reader<H> {
         self.ready.len()
     }
 
+    /// Whether a file waits to be read whose source is `wanted`.
+    #[must_use]
+    pub fn has_ready(&self, wanted: impl Fn(SourceId) -> bool) -> bool {
+        let mut files = self.ready.iter().filter_map(|idx| self.slots[*idx].as_ref());
+        files.any(|file| wanted(file.source))
+    }
+
     /// How many files are followed.
     #[must_use]
     pub fn open_files(&self) -> usize {
@@ -198,19 +205,33 @@ impl<H> Reader<H> {
         }
     }
 
-    /// Looks at what is due and reads the next chunk into `buf`.
-    pub fn turn<D: Files<File = H>>(&mut self, now: Now, files: &mut D, buf: &mut Vec<u8>) -> Turn {
+    /// Looks at what is due and reads the next chunk into `buf`. Files of which `may_read` says no
+    /// are passed over; it is asked just before a read.
+    pub fn turn<D: Files<File = H>>(
+        &mut self,
+        now: Now,
+        files: &mut D,
+        buf: &mut Vec<u8>,
+        mut may_read: impl FnMut(SourceId) -> bool,
+    ) -> Turn {
         if self.look_at <= now.mono {
             self.look(now, files);
         }
+        let mut passed = 0;
         for _ in 0..self.ready.len() {
             let Some(idx) = self.ready.pop_front() else { break };
+            let source = self.slots[idx].as_ref().map(|file| file.source);
+            if source.is_some_and(|source| !may_read(source)) {
+                self.ready.push_back(idx);
+                passed += 1;
+                continue;
+            }
             if let Some(chunk) = self.read(idx, now, files, buf) {
                 return Turn::Chunk(chunk);
             }
         }
         // Some of them were put back: a long line is looked through a chunk a turn.
-        Turn::Idle(if self.ready.is_empty() { self.look_at } else { now.mono })
+        Turn::Idle(if self.ready.len() == passed { self.look_at } else { now.mono })
     }
 
     /// The lines of `chunk` up to `end` were taken; the rest is read again. `whole` says that all

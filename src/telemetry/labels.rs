@@ -26,6 +26,7 @@ macro_rules! label {
 }
 
 label!(Source, source: String, "The source's name in the configuration.");
+label!(Tenant, tenant: String, "Loki's tenant; empty without one.");
 label!(Reason, reason: &'static str, "Why a line was dropped: `model::Reason::name`.");
 label!(Flag, flag: &'static str, "What was noticed about a line: `model::Flag::name`.");
 label!(Status, status: String, "The status code of Loki's answer, or `failed` without one.");

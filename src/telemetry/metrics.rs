@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::labels::{FileState, Flag, Label, Reason, Source, State, Status, Why};
+use super::labels::{FileState, Flag, Label, Reason, Source, State, Status, Tenant, Why};
 use crate::model::{self, Counts};
 
 /// The `Content-Type` of [`Metrics::encode`].
@@ -176,11 +176,13 @@ metrics! {
     push_seconds: Histogram, "Seconds from the start of a push request to the end of its answer";
     push_retries: Family<Why, Counter>, "Push requests that were sent again, by cause";
     push_holding: Gauge, "1 while pushing waits for a person: credentials, address or tenant";
+    tenant_ready: Family<Tenant, Gauge>, "1 while pushes of the tenant get through, as /ready sees it";
     isolations: Counter, "Pushes taken apart to find the entries that Loki refuses";
     dead_letters: Counter, "Entries written to the dead-letter file";
     memory_in_flight_bytes: Gauge, "Bytes of memory.in_flight in use";
     memory_limit_bytes: Gauge, "Bytes of memory.in_flight";
     memory_peak_bytes: Gauge, "The most bytes of memory.in_flight in use since the start";
+    tenant_memory_bytes: Family<Tenant, Gauge>, "Bytes of memory.in_flight that the tenant has in use";
     streams: Gauge, "Streams known to the agent";
     labels_demoted: Counter, "Labels moved to structured metadata for having too many values";
     files: Family<State, Gauge>, "Open or waiting files, by state";
@@ -367,6 +369,9 @@ mod tests {
         metrics.skipped("vanished", 1);
         metrics.skipped_lines("given_up", 1);
         metrics.set_behind("a", 1, Duration::ZERO, Some(Duration::ZERO));
+        for family in [&metrics.tenant_ready, &metrics.tenant_memory_bytes] {
+            family.get_or_create(&Tenant { tenant: "a".to_owned() }).set(1);
+        }
         let page = metrics.encode();
         let types: Vec<&str> = page.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
         let table: Vec<String> =

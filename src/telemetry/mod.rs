@@ -7,7 +7,7 @@ mod log;
 mod metrics;
 mod throttle;
 
-pub use self::labels::{FileState, Flag, Label, Reason, Source, State, Status, Why};
+pub use self::labels::{FileState, Flag, Label, Reason, Source, State, Status, Tenant, Why};
 pub use self::log::{Format, LevelFilter, LogError, init as init_log};
 pub use self::metrics::{CONTENT_TYPE, Families, Kind, Metric, Metrics, NAMES, SourceCounters};
 pub use self::throttle::Throttle;

@@ -52,6 +52,45 @@ fn quote(out: &mut String, value: &str) {
     out.push('"');
 }
 
+/// The pairs of a string that [`label_string`] has printed.
+///
+/// # Panics
+/// On any other string.
+#[must_use]
+pub fn label_pairs(labels: &str) -> Vec<(String, String)> {
+    let mut rest = labels.trim_start_matches('{');
+    let mut pairs = Vec::new();
+    while let Some((name, value)) = rest.split_once("=\"") {
+        let (value, end) = unquote(value);
+        pairs.push((name.to_owned(), value));
+        rest = end.trim_start_matches(", ");
+    }
+    assert!(rest == "}", "BUG: {labels} is no label string of ours");
+    pairs
+}
+
+/// The value before the closing quote, and what is behind it.
+fn unquote(text: &str) -> (String, &str) {
+    let (mut value, mut chars) = (String::new(), text.chars());
+    loop {
+        match chars.next().expect("BUG: a value without an end") {
+            '"' => return (value, chars.as_str()),
+            '\\' => value.push(match chars.next().expect("BUG: an escape of nothing") {
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'x' => {
+                    let (hex, rest) = chars.as_str().split_at(2);
+                    chars = rest.chars();
+                    u8::from_str_radix(hex, 16).expect("BUG: an escape without a number").into()
+                }
+                c => c,
+            }),
+            c => value.push(c),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -75,6 +114,10 @@ mod tests {
             let text = label_string(pairs.iter().map(|(name, value)| (&**name, &**value)));
             let labels = Labels::parse(&text).map_err(|err| TestCaseError::fail(format!("{text}: {err}")))?;
             prop_assert_eq!(labels.len(), pairs.len());
+            let own: BTreeMap<String, String> = label_pairs(&text).into_iter().collect();
+            let spaced = |value: &String| value.replace('\u{fffd}', " ");
+            let want = pairs.iter().map(|(name, value)| (name.clone(), spaced(value)));
+            prop_assert_eq!(own, want.collect::<BTreeMap<_, _>>());
             for (name, value) in pairs {
                 let read = labels.get(&name).map(str::to_owned);
                 prop_assert_eq!(read, Some(value.replace('\u{fffd}', " ")));

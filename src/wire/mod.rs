@@ -11,5 +11,5 @@ pub mod push;
 mod snappy;
 
 pub use self::entry::{EntryLen, EntryParts, append_entry, append_stream, entry_len, stream_len};
-pub use self::labels::label_string;
+pub use self::labels::{label_pairs, label_string};
 pub use self::snappy::Compressor;

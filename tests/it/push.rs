@@ -294,3 +294,59 @@ fn a_rate_limit_of_our_own_is_kept() {
     skald.stop_well();
     assert_eq!(sent.found(bed.loki.store()), EXACT);
 }
+
+/// One tenant's 401 is seen by name, and the others' files go on; then nothing of it is missing.
+#[test]
+fn a_tenant_that_is_stuck_leaves_the_others_alone() {
+    let (mut bed, mut stuck, mut free) = (Bed::new(), Sent::default(), Sent::default());
+    let gate = Gate::asking(bed.loki.addr(), "x-scope-orgid: free\r\n");
+    bed.url = Some(gate.url());
+    bed.loki_yaml = "  tenant: free".to_owned();
+    bed.glob = "free/*.log".to_owned();
+    bed.top = "memory: {in_flight: 4MiB}\n".to_owned();
+    // At least one of them is read by the thread that reads the other tenant's.
+    for source in ["s0", "s1"] {
+        let glob = bed.log(&format!("{source}/*.log"));
+        bed.source += &format!(
+            "\n  - name: {source}\n    tenant: stuck\n    files: [\"{}\"]\n    labels: {{app: s}}",
+            glob.display()
+        );
+    }
+    let mut rng = fastrand::Rng::with_seed(17);
+    for idx in 0..10_000 {
+        let (folder, noise) = (["s0", "s1"][idx % 2], noise(&mut rng));
+        let line = stuck.line(folder, &format!(",\"noise\":\"{noise}\""));
+        bed.append(&format!("{folder}/{}.log", idx % 20), line);
+    }
+    let skald = bed.run();
+    eventually("not ready", || bed.page("/ready").is_some_and(|(status, _)| status == 503));
+    for round in 0..5 {
+        bed.append("free/a.log", free.lines(&format!("f{round}"), 2000));
+        eventually("the other tenant", || free.arrived(bed.loki.store()) == free.count());
+    }
+    let (_, why) = bed.page("/ready").unwrap();
+    assert!(why.contains("tenant stuck: loki refuses pushes: 401"), "{why}");
+    assert!(!why.contains("tenant free"), "{why}");
+    eventually("the gauges", || {
+        let metrics = bed.metrics();
+        metrics.get("tenant_ready{tenant=\"stuck\"}") == 0
+            && metrics.get("tenant_ready{tenant=\"free\"}") == 1
+    });
+    let share = bed.metrics().get("tenant_memory_bytes{tenant=\"stuck\"}");
+    assert!((1..=(4 << 20) - (3 << 19)).contains(&share), "{share}");
+    assert_eq!(stuck.arrived(bed.loki.store()), 0);
+    assert!(skald.err().contains("tenant=\"stuck\""), "{}", skald.err());
+    gate.open();
+    eventually("all", || stuck.arrived(bed.loki.store()) == stuck.count());
+    bed.adds_up();
+    skald.stop_well();
+    for (sent, tenant) in [(&stuck, "stuck"), (&free, "free")] {
+        let found = sent.found(bed.loki.store());
+        assert_eq!((found.lost, found.repeated), (0, 0), "{tenant}");
+        let entries = bed.loki.store().entries();
+        assert_eq!(
+            entries.iter().filter(|e| e.tenant.as_deref() == Some(tenant)).count() as u64,
+            sent.count()
+        );
+    }
+}

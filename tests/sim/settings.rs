@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use skald::app::Source;
+use skald::model::TenantId;
 use skald::parse::{self, Field, Format, Guard, Plan, Rule};
 use skald::push::{self, Auth, Proxy, Retry, StructuredMetadata, Tls};
 
@@ -43,7 +44,7 @@ pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
             guard_per: Duration::from_secs(3600),
         }));
         let guard = Mutex::new(Guard::new(&plan));
-        Source { name, plan, guard, values_max: 0 }
+        Source { name, tenant: TenantId(0), plan, guard, values_max: 0 }
     };
     (0..knobs.sources).map(source).collect()
 }

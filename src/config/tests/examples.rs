@@ -15,6 +15,7 @@ fn skald_yaml_is_the_defaults() {
     let mut defaults = Config::defaults("http://loki:3100/loki/api/v1/push");
     defaults.sources.push(Source {
         name: "veogen".to_owned(),
+        tenant: None,
         input: Input::Files {
             globs: vec!["/var/log/veogen/*.log".to_owned()],
             exclude: vec![],

@@ -133,6 +133,18 @@ fn loki_has_all_its_keys() {
 }
 
 #[test]
+fn a_source_may_have_a_tenant_of_its_own() {
+    let config = good(
+        "loki: {url: 'http://loki', tenant: a}\nsources:\n  - {files: /1, tenant: b}\n  - files: /2\n  \
+         - {files: /3, tenant: a}\n  - {files: /4, tenant: b}\n",
+    );
+    let tenants: Vec<_> = config.sources.iter().map(|source| source.tenant.as_deref()).collect();
+    assert_eq!(tenants, [Some("b"), Some("a"), Some("a"), Some("b")]);
+    assert_eq!(config.tenants(), [Some("b".to_owned()), Some("a".to_owned())]);
+    assert_eq!(config.tenant_share(), (1 << 20) + (512 << 10));
+}
+
+#[test]
 fn the_labels_of_a_source_win() {
     let config = good(
         "loki: {url: 'http://loki'}\nlabels: {a: 1, version: 1.10}\nsources:\n  - stdin: true\n    \

@@ -4,6 +4,7 @@ mod dead_letters;
 mod model_loki;
 mod outcome;
 mod parts;
+mod refusals;
 mod sender;
 mod server;
 mod tls;

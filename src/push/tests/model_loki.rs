@@ -8,11 +8,14 @@ use prost::Message as _;
 use super::parts::{compress, decompress};
 use crate::batch::Sealed;
 use crate::ledger::Receipt;
-use crate::model::{Counts, Now, Pool, UnixNanos};
+use crate::model::{Counts, Now, Pool, TenantId, UnixNanos};
 use crate::push::{
     Answer, DeadLetter, Dropped, Failure, Options, Sender, Settled, Step, StructuredMetadata,
 };
 use crate::wire::push::{Entry, LabelPair, PushRequest, Stream, Timestamp};
+
+/// 2026-01-15T09:00:00Z.
+pub(super) const NINE: i64 = 1_768_467_600_000_000_000;
 
 /// What is refused and how often there is trouble.
 #[derive(Debug, Default)]
@@ -28,10 +31,28 @@ pub(super) struct Loki {
     pub(super) no_metadata: bool,
     /// Pushes of more entries are answered 500 without a reason; 0 is no limit.
     pub(super) entries_max: usize,
+    /// How far behind the newest of its stream an entry may be, in nanoseconds; 0 is no limit.
+    pub(super) window: i64,
+    pub(super) newest: BTreeMap<String, i64>,
+    /// Most streams; 0 is no limit.
+    pub(super) streams_max: usize,
+    /// Bytes a second of one stream, and its burst; 0 is no limit.
+    pub(super) stream_rate: u64,
+    /// What is left of each stream's burst, and when that was.
+    pub(super) buckets: BTreeMap<String, (f64, Duration)>,
+    pub(super) mono: Duration,
+    /// The times of `stored`.
+    pub(super) times: BTreeMap<String, Vec<i64>>,
+    /// Lines that were stored once more at another time.
+    pub(super) again: usize,
+    /// Structured metadata that was stored.
+    pub(super) pairs: Vec<(String, String)>,
     /// Of 100 pushes, how many meet trouble that passes.
     pub(super) trouble: u8,
     pub(super) rng: fastrand::Rng,
     pub(super) pushes: usize,
+    /// What the distributor refuses of the push in hand.
+    pub(super) invalid: Option<&'static str>,
 }
 
 pub(super) fn status(code: u16, body: &str) -> Answer {
@@ -39,6 +60,12 @@ pub(super) fn status(code: u16, body: &str) -> Answer {
 }
 
 impl Loki {
+    /// The values of this metadata, as they were stored.
+    pub(super) fn values(&self, name: &str) -> Vec<&str> {
+        let pairs = self.pairs.iter().filter(|pair| pair.0 == name);
+        pairs.map(|pair| pair.1.as_str()).collect()
+    }
+
     pub(super) fn push(&mut self, body: &[u8]) -> Answer {
         self.pushes += 1;
         if self.rng.u8(0..100) >= self.trouble {
@@ -85,40 +112,135 @@ impl Loki {
         }
         let mut refused = None;
         for stream in request.streams {
-            for entry in stream.entries {
-                if let Err(text) = self.store(&stream.labels, entry) {
-                    refused = Some(text);
-                }
-            }
+            refused = self.take_stream(stream).err().or(refused);
         }
-        refused.map_or_else(|| status(204, ""), |text| status(400, text))
+        match (refused, self.invalid.take()) {
+            // An ingester's refusal goes before the distributor's.
+            (Some((code, text)), _) => status(code, &text),
+            (None, Some(text)) => status(400, text),
+            (None, None) => status(204, ""),
+        }
     }
 
-    fn store(&mut self, labels: &str, entry: Entry) -> Result<(), &'static str> {
+    fn take_stream(&mut self, stream: Stream) -> Result<(), (u16, String)> {
+        let Stream { labels, entries } = stream;
+        let known = self.stored.len();
+        if self.streams_max != 0 && self.streams_max <= known && !self.stored.contains_key(&labels)
+        {
+            let text = "Maximum active stream limit exceeded when trying to create stream";
+            return Err((429, format!("{text} {labels}, reduce the number")));
+        }
+        self.pass_rate(&labels, &entries)?;
+        let total = entries.len();
+        let mut behind = vec![];
+        for entry in entries {
+            let time = nanos(&entry);
+            let newest = self.newest.get(&labels).copied().unwrap_or(time);
+            if self.window != 0 && time < newest - self.window {
+                behind.push(behind_text(time, newest - self.window));
+                continue;
+            }
+            if self.store(&labels, entry) {
+                self.newest.insert(labels.clone(), newest.max(time));
+            }
+        }
+        if behind.is_empty() {
+            return Ok(());
+        }
+        let ignored = behind.len();
+        behind.truncate(10);
+        let last = format!("total ignored: {ignored} out of {total} for stream: {labels}");
+        Err((400, format!("{}user 'fake', {last}", behind.concat())))
+    }
+
+    fn pass_rate(&mut self, labels: &str, entries: &[Entry]) -> Result<(), (u16, String)> {
+        if self.stream_rate == 0 {
+            return Ok(());
+        }
+        let bytes: usize = entries.iter().map(|entry| entry.line.len()).sum();
+        let (rate, now) = (self.stream_rate as f64, self.mono);
+        let (left, at) = self.buckets.get(labels).copied().unwrap_or((rate, now));
+        let left = (left + (now - at).as_secs_f64() * rate).min(rate);
+        let passes = bytes as f64 <= left;
+        let left = if passes { left - bytes as f64 } else { left };
+        self.buckets.insert(labels.to_owned(), (left, now));
+        if passes {
+            return Ok(());
+        }
+        Err((
+            429,
+            format!(
+                "entry with timestamp T ignored, reason: 'Per stream rate limit exceeded (limit: \
+                 {}B/sec) while attempting to ingest for stream '{labels}' totaling {bytes}B'",
+                self.stream_rate
+            ),
+        ))
+    }
+
+    /// Returns whether it is stored; the distributor's refusals are about the whole push.
+    fn store(&mut self, labels: &str, entry: Entry) -> bool {
+        let time = nanos(&entry);
         let line = String::from_utf8(entry.line).unwrap();
         if self.refuse_all || line.contains("poison") {
-            return Err("1 errors like: entry for stream '{a=\"b\"}' has timestamp too old: T");
+            let text = "1 errors like: entry for stream '{a=\"b\"}' has timestamp too old: T";
+            self.invalid = Some(text);
+            return false;
         }
         if self.no_metadata && !entry.structured_metadata.is_empty() {
-            return Err("stream '{a=\"b\"}' includes structured metadata, but this feature is \
-                        disallowed. Please see");
+            let text = "stream '{a=\"b\"}' includes structured metadata, but this feature is \
+                        disallowed. Please see";
+            self.invalid = Some(text);
+            return false;
         }
         self.with_metadata += entry.structured_metadata.len();
         let lines = self.stored.entry(labels.to_owned()).or_default();
-        if !lines.contains(&line) {
-            lines.push(line);
+        let times = self.times.entry(labels.to_owned()).or_default();
+        if let Some(idx) = lines.iter().position(|stored| *stored == line) {
+            self.again += usize::from(times[idx] != time);
+            return true;
         }
-        Ok(())
+        let pairs = entry.structured_metadata.into_iter();
+        self.pairs.extend(pairs.map(|pair| (pair.name, pair.value)));
+        lines.push(line);
+        times.push(time);
+        true
     }
 }
 
-/// A batch of these lines, as stream number and text.
+fn nanos(entry: &Entry) -> i64 {
+    let Timestamp { seconds, nanos } = entry.timestamp.unwrap();
+    seconds * 1_000_000_000 + i64::from(nanos)
+}
+
+/// As Loki words it: the entry's time in full, the floor in seconds.
+fn behind_text(time: i64, floor: i64) -> String {
+    let [time, floor] = [time, floor].map(UnixNanos);
+    let go = time.to_string().replace('T', " ").replace('Z', " +0000 UTC");
+    let seconds = |time: UnixNanos| format!("{}Z", &time.to_string()[..19]);
+    format!(
+        "entry with timestamp {go} ignored, reason: 'entry too far behind, entry timestamp is: {}, \
+         oldest acceptable timestamp is: {}',\n",
+        seconds(time),
+        seconds(floor)
+    )
+}
+
+/// A batch of these lines, as stream number and text, a nanosecond apart.
 pub(super) fn sealed(lines: &[(u8, String)], metadata: bool) -> Sealed {
+    let lines: Vec<_> =
+        (0..).zip(lines).map(|(nanos, (stream, line))| (*stream, nanos, line.clone())).collect();
+    sealed_at(&lines, metadata)
+}
+
+/// A batch of these lines, as stream number, nanoseconds since nine o'clock, and text.
+pub(super) fn sealed_at(lines: &[(u8, i64, String)], metadata: bool) -> Sealed {
     let mut streams: Vec<Stream> = Vec::new();
-    for (nanos, (stream, line)) in (0..).zip(lines) {
+    for (stream, time, line) in lines {
         let pair = LabelPair { name: "request_id".into(), value: "r1".into() };
+        let time = NINE + time;
+        let nanos = i32::try_from(time.rem_euclid(1_000_000_000)).unwrap();
         let entry = Entry {
-            timestamp: Some(Timestamp { seconds: 1_768_467_600, nanos }),
+            timestamp: Some(Timestamp { seconds: time.div_euclid(1_000_000_000), nanos }),
             line: line.clone().into_bytes(),
             structured_metadata: metadata.then_some(pair).into_iter().collect(),
         };
@@ -132,6 +254,7 @@ pub(super) fn sealed(lines: &[(u8, String)], metadata: bool) -> Sealed {
     let request = PushRequest { streams };
     let counts = Counts { lines: lines.len() as u64, bytes: 0 };
     Sealed {
+        tenant: TenantId::default(),
         body: compress(&request),
         encoded_bytes: request.encoded_len(),
         entries: lines.len(),
@@ -194,6 +317,7 @@ impl Shell {
         match self.sender.step(self.now()) {
             Step::Idle => panic!("nothing was offered"),
             Step::Post(body) => {
+                self.loki.mono = self.mono;
                 let answer = self.loki.push(&body);
                 self.sender.answered(&answer, self.now());
             }

@@ -1,7 +1,7 @@
 //! Every row of the push contract's sections 4, 9 and 11 that has an answer.
 
 use crate::model::Reason;
-use crate::push::{Answer, Facts, Failure, Outcome, StructuredMetadata, outcome};
+use crate::push::{Answer, Facts, Failure, Outcome, StreamLimit, StructuredMetadata, outcome};
 
 /// An outcome without its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,20 +9,28 @@ enum Shape {
     Delivered,
     Retry,
     Split,
+    Apart,
     Isolate,
+    Behind,
+    Slow,
     Rejected,
     TooLarge,
     Hold,
     Without,
 }
-use Shape::{Delivered, Hold, Isolate, Rejected, Retry, Split, TooLarge, Without};
+use Shape::{
+    Apart, Behind, Delivered, Hold, Isolate, Rejected, Retry, Slow, Split, TooLarge, Without,
+};
 
 fn shape(outcome: &Outcome) -> Shape {
     match outcome {
         Outcome::Delivered => Delivered,
         Outcome::Retry { .. } => Retry,
         Outcome::Split => Split,
+        Outcome::Apart => Apart,
         Outcome::Isolate => Isolate,
+        Outcome::Behind => Behind,
+        Outcome::Slow { .. } => Slow,
         Outcome::Bury(Reason::TooLarge) => TooLarge,
         Outcome::Bury(_) => Rejected,
         Outcome::Hold { .. } => Hold,
@@ -30,8 +38,13 @@ fn shape(outcome: &Outcome) -> Shape {
     }
 }
 
-const MANY: Facts =
-    Facts { entries: 10, repeats: 1, split_tried: false, metadata: StructuredMetadata::Auto };
+const MANY: Facts = Facts {
+    entries: 10,
+    streams: 3,
+    repeats: 1,
+    split_tried: false,
+    metadata: StructuredMetadata::Auto,
+};
 
 fn status(code: u16, body: &str) -> Answer {
     Answer::Status { code, body: body.to_owned(), retry_after: None }
@@ -46,10 +59,16 @@ fn check(code: u16, body: &str, facts: Facts, want: Shape) {
     }
 }
 
-/// For a push of many entries, and for one of a single entry.
-fn check_both(code: u16, body: &str, many: Shape, single: Shape) {
+/// For a push of many streams, for one of one stream, and for one of a single entry.
+fn check_all(code: u16, body: &str, [many, stream, single]: [Shape; 3]) {
     check(code, body, MANY, many);
-    check(code, body, Facts { entries: 1, ..MANY }, single);
+    check(code, body, Facts { streams: 1, ..MANY }, stream);
+    check(code, body, Facts { entries: 1, streams: 1, ..MANY }, single);
+}
+
+/// The same for many entries, of however many streams, and for a single one.
+fn check_both(code: u16, body: &str, many: Shape, single: Shape) {
+    check_all(code, body, [many, many, single]);
 }
 
 const STREAM: &str = r#"{app="shop", service_name="shop"}"#;
@@ -77,7 +96,6 @@ fn refusals_of_data_are_isolated() {
         "couldn't parse labels: 1:20: parse error: unknown escape sequence U+002F '/'",
         "unexpected string \"\\\"a.b\\\"\" in label set, expected identifier or \"}\"",
         "Error parsing labels '{a=\"\u{fffd}\"}' with error: 1:4: parse error: invalid UTF-8 rune",
-        "1:4: parse error: invalid UTF-8 rune",
         "error at least one label pair is required per stream",
         "entry for stream '{app=\"a\"}' has 16 label names; limit 15",
         "stream '{app=\"a\"}' has label name too long: 'nnn...'",
@@ -87,9 +105,6 @@ fn refusals_of_data_are_isolated() {
          timestamp is: T; 1 errors like: Max entry size '262144' bytes exceeded for stream \
          '{app=\"a\"}' while adding an entry with length '262145' bytes; 1 errors like: entry for \
          stream '{app=\"a\"}' has timestamp too new: T",
-        "entry with timestamp 2026-01-15 07:00:00.18282 +0000 UTC ignored, reason: 'entry too far \
-         behind, entry timestamp is: T, oldest acceptable timestamp is: T',\nuser 'fake', total \
-         ignored: 1 out of 1 for stream: {app=\"a\"}",
         "stream '{app=\"a\"}' has structured metadata too large: '65537' bytes, limit: '65536' \
          bytes. Please see `limits_config.max_structured_metadata_size`",
         "stream '{app=\"a\"}' has too many structured metadata labels: '129', limit: '128'.",
@@ -101,12 +116,51 @@ fn refusals_of_data_are_isolated() {
     for body in rows {
         check_both(400, body, Isolate, Rejected);
     }
-    for text in
-        ["failed to create stream: no schema config found for time 5", "label name is empty"]
-    {
+    for text in ["label name is empty", "label name cannot be empty"] {
         check_both(500, &format!("rpc error: code = Unknown desc = {text}"), Isolate, Rejected);
     }
     check_both(422, "cannot use this", Isolate, Rejected);
+}
+
+/// What an ingester refuses is not all in its answer: it is asked stream by stream.
+#[test]
+fn verdicts_that_hide_others_are_asked_for_stream_by_stream() {
+    let ignored = |reason: &str| {
+        format!(
+            "entry with timestamp 2026-01-15 07:00:00.18282 +0000 UTC ignored, reason: '{reason}',\n\
+             user 'fake', total ignored: 1 out of 10 for stream: {{app=\"a\"}}"
+        )
+    };
+    let behind = "entry too far behind, entry timestamp is: T, oldest acceptable timestamp is: T";
+    check_all(400, &ignored(behind), [Apart, Behind, Behind]);
+    check_all(400, &ignored("entry out of order"), [Apart, Isolate, Rejected]);
+    check_all(400, "1:4: parse error: invalid UTF-8 rune", [Apart, Isolate, Rejected]);
+    let no_schema = "rpc error: code = Unknown desc = failed to create stream: no schema config found for time 5";
+    check_all(500, no_schema, [Apart, Isolate, Rejected]);
+    let count =
+        "Maximum active stream limit exceeded when trying to create stream {a=\"b\"}, reduce";
+    check_all(429, count, [Apart, Slow, Slow]);
+    let rate = |limit: &str| {
+        ignored(&format!(
+            "Per stream rate limit exceeded (limit: {limit}/sec) while attempting to ingest for \
+             stream '{STREAM}' totaling 500B, consider splitting a stream"
+        ))
+    };
+    check_all(429, &rate("3MB"), [Apart, Slow, Slow]);
+    for (text, want) in [
+        ("500B", Some(500)),
+        ("1KB", Some(1024)),
+        ("1.5KB", Some(1536)),
+        ("3MB", Some(3 << 20)),
+        ("1GB", Some(1 << 30)),
+        ("-1B", None),
+        ("much", None),
+    ] {
+        let facts = Facts { streams: 1, ..MANY };
+        let got = outcome(&status(429, &rate(text)), facts);
+        let Outcome::Slow { limit: StreamLimit::Rate(got), .. } = got else { panic!("{got:?}") };
+        assert_eq!(got, want, "{text}");
+    }
 }
 
 #[test]
@@ -129,13 +183,6 @@ fn what_passes_by_itself_is_tried_again() {
         (408, ""),
         (429, ""),
         (499, ""),
-        (429, "Maximum active stream limit exceeded when trying to create stream {a=\"b\"}"),
-        (
-            429,
-            "entry with timestamp T ignored, reason: 'Per stream rate limit exceeded (limit: \
-             1KB/sec) while attempting to ingest for stream '{a=\"b\"}' totaling 500B',\nuser \
-             'ps', total ignored: 10 out of 10 for stream: {a=\"b\"}",
-        ),
         (500, "empty ring"),
         (500, "at least 2 live replicas required, could only find 1"),
         (500, "Ingester is shutting down"),
@@ -229,6 +276,7 @@ fn texts_inside_label_sets_count_for_nothing() {
         "includes structured metadata, but this feature is disallowed",
         "missing required labels",
         "received message larger than max",
+        "entry too far behind, 'a' ignored, reason: maximum active stream limit exceeded",
         r#"\" } missing required labels"#,
         r"\\\\",
     ];
@@ -249,6 +297,7 @@ fn texts_inside_label_sets_count_for_nothing() {
         let long = format!("stream '{STREAM}' has label value too long: '{text}");
         check_both(400, &long, Isolate, Rejected);
         check_both(500, &format!("failed for {value}"), Retry, Retry);
+        check_both(429, &format!("too much of {value}"), Retry, Retry);
     }
     check_both(400, "an open {brace missing required labels", Isolate, Rejected);
 }

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use prost::Message as _;
 
-use crate::push::parts::Parts;
+use crate::model::UnixNanos;
+use crate::push::parts::{Change, Edit, Parts};
 use crate::wire::push::{Entry, LabelPair, PushRequest, Stream, Timestamp};
 
 pub(super) fn compress(request: &PushRequest) -> Vec<u8> {
@@ -75,19 +76,62 @@ proptest! {
             let [one, two] = parts.halves(&run);
             prop_assert!(!one.is_empty() && !two.is_empty());
             prop_assert_eq!((one.start, one.end, two.end), (run.start, two.start, run.end));
-            let runs = parts.isolate(&run);
-            prop_assert!(runs.len() > 1 && runs.iter().all(|run| !run.is_empty()));
-            prop_assert_eq!(runs[0].start, run.start);
-            prop_assert_eq!(runs[runs.len() - 1].end, run.end);
-            prop_assert!(runs.windows(2).all(|pair| pair[0].end == pair[1].start));
-            if want.streams.len() > 1 {
-                prop_assert_eq!(runs.len(), want.streams.len());
-            }
         }
+        let runs = parts.by_stream(&run);
+        prop_assert_eq!((runs.len(), parts.count_streams(&run)), (want.streams.len(), runs.len()));
+        prop_assert_eq!((runs[0].start, runs[runs.len() - 1].end), (run.start, run.end));
+        prop_assert!(runs.windows(2).all(|pair| pair[0].end == pair[1].start));
         let (labels, entry) = parts.entry(run.start);
         let first = naive(&request, &(run.start..run.start + 1), false);
         let stream = &first.streams[0];
         prop_assert_eq!((&labels, &entry), (&stream.labels, &stream.entries[0]));
+    }
+}
+
+proptest! {
+    /// Another order, other labels and other entries, as prost would have it.
+    #[test]
+    fn an_edit_is_what_prost_says(
+        request in request(),
+        picked in prop::collection::vec(any::<bool>(), 36),
+        time in any::<i64>(),
+    ) {
+        let parts = Parts::new(&compress(&request));
+        let all = parts.all();
+        // The picked entries of each stream go behind the others of it, at another time.
+        let (mut order, mut want) = (vec![], PushRequest::default());
+        for (stream, run) in request.streams.iter().zip(parts.by_stream(&all)) {
+            let (mut kept, mut moved) = (vec![], vec![]);
+            for (idx, entry) in run.zip(&stream.entries) {
+                let mut entry = entry.clone();
+                if picked[idx] {
+                    let name = ("new".to_owned(), "é".to_owned());
+                    entry.structured_metadata.push(LabelPair { name: name.0, value: name.1 });
+                    let nanos = i32::try_from(time.rem_euclid(1_000_000_000)).unwrap();
+                    let seconds = time.div_euclid(1_000_000_000);
+                    entry.timestamp = Some(Timestamp { seconds, nanos });
+                    moved.push((idx, entry));
+                } else {
+                    kept.push((idx, entry));
+                }
+            }
+            kept.extend(moved);
+            order.extend(kept.iter().map(|(idx, _)| *idx));
+            let labels = stream.labels.replace("{a=\"b", "{c=\"d");
+            let entries = kept.into_iter().map(|(_, entry)| entry).collect();
+            want.streams.push(Stream { labels, entries });
+        }
+        let edit = Edit {
+            order: &order,
+            labels: &|labels| labels.starts_with("{a=\"b").then(|| labels.replace("{a=\"b", "{c=\"d")),
+            change: &|idx| picked[idx].then(|| Change {
+                time: Some(UnixNanos(time)),
+                metadata: vec![("new".to_owned(), "é".to_owned())],
+            }),
+        };
+        let edited = parts.edited(&edit);
+        prop_assert_eq!(decompress(&edited.body(&all, false)), want);
+        prop_assert_eq!(edited.all(), all);
     }
 }
 

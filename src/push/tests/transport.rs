@@ -39,7 +39,7 @@ pub(super) fn block_on<T>(test: impl Future<Output = T>) -> T {
 }
 
 pub(super) async fn post(transport: &HttpTransport, seconds: u64) -> Answer {
-    transport.post(Bytes::from_static(b"body"), at(seconds)).await
+    transport.post(Bytes::from_static(b"body"), Some("veogen"), at(seconds)).await
 }
 
 #[test]

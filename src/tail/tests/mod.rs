@@ -100,7 +100,7 @@ impl Bench {
         let (mut buf, mut lines) = (Vec::new(), Vec::new());
         let now = self.now();
         loop {
-            let chunk = match self.reader.turn(now, &mut Disk, &mut buf) {
+            let chunk = match self.reader.turn(now, &mut Disk, &mut buf, |_| true) {
                 Turn::Chunk(chunk) => chunk,
                 Turn::Idle(until) if until <= now.mono => continue,
                 Turn::Idle(_) => break,
@@ -300,7 +300,9 @@ fn lines_that_were_not_taken_come_again() {
     bench.append("a", "1\n2\n3\n");
     bench.find("a", None, false);
     let (mut buf, now) = (Vec::new(), bench.now());
-    let Turn::Chunk(chunk) = bench.reader.turn(now, &mut Disk, &mut buf) else { panic!() };
+    let Turn::Chunk(chunk) = bench.reader.turn(now, &mut Disk, &mut buf, |_| true) else {
+        panic!()
+    };
     let end = FileOffset(2);
     let tail = chunk.tail(&buf, end);
     bench.reader.consumed(&chunk, Mark { offset: end, tail, ..Mark::default() }, false);
