@@ -35,6 +35,10 @@ pub const METADATA_PROBE_AFTER: Duration = Duration::from_secs(3600);
 /// to be about the data.
 const FRUITLESS_MAX: u32 = 2;
 
+/// So many entries of a batch of which nothing was accepted are buried; from then on refusals are
+/// not believed to be about the data.
+const BURIED_MAX: u64 = 16;
+
 /// How many entries are tried one by one before the next pause, while refusals are not believed.
 const PROBES: usize = 16;
 
@@ -300,7 +304,8 @@ impl Sender {
         if is_about_the_entry(answer) {
             work.judge();
         }
-        if self.fruitless < FRUITLESS_MAX || work.judged {
+        let doubtful = FRUITLESS_MAX <= self.fruitless || BURIED_MAX <= work.buried();
+        if work.judged || !doubtful {
             let letter = work.letter(reason, self.tenant.as_deref(), answer);
             self.state = State::Bury { work, not_before: Duration::ZERO, letter };
             return;
