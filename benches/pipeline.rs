@@ -5,7 +5,9 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use skald::app::{Disk, Done, FileLog, Pipeline, Registry, Shared, Source, Windows, Worker};
+use skald::app::{
+    Disk, Done, FileLog, LogFile, Pipeline, Registry, Shared, Source, Windows, Worker,
+};
 use skald::batch;
 use skald::model::{Pool, SourceId};
 use skald::parse::{Guard, Plan};
@@ -29,8 +31,7 @@ fn pipeline(c: &mut Criterion) {
     group.bench_function("file to settled batches", |b| {
         b.iter(|| {
             let (mut worker, registry) = worker();
-            let new =
-                NewFile { path: path.clone(), source: SourceId(0), resume: None, from_end: false };
+            let new = NewFile::new(path.as_path(), SourceId(0));
             worker.found(new, common::NOW, &mut Disk);
             let mut entries = 0;
             loop {
@@ -52,7 +53,7 @@ fn pipeline(c: &mut Criterion) {
     group.finish();
 }
 
-fn worker() -> (Worker<std::fs::File>, Arc<Registry>) {
+fn worker() -> (Worker<LogFile>, Arc<Registry>) {
     let options = common::options();
     let plan = Arc::new(Plan::compile(&options));
     let guard = Mutex::new(Guard::new(&plan));
@@ -73,6 +74,7 @@ fn worker() -> (Worker<std::fs::File>, Arc<Registry>) {
         look_busy: Duration::from_secs(1),
         look_idle: Duration::from_secs(10),
         keys: (0, 1),
+        budget: tail::Budget { open_files: 10, deleted_files: 10, deleted_bytes: 1 << 30 },
     };
     let shared = Shared { registry: Arc::clone(&registry), windows };
     (Worker::new(options, pipeline, shared, FileLog::new(metrics)), registry)

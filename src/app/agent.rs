@@ -66,6 +66,7 @@ impl Agent {
     /// [`AppError`] says what cannot work: the state folder, the way to Loki, a glob.
     pub fn start(mut config: Config, extras: Extras, metrics: Metrics) -> Result<Self, AppError> {
         build::raise_descriptor_limit();
+        let mut has_forgotten = false;
         let (lock, saved) = match &config.state_dir {
             Some(folder) => {
                 let lock = checkpoint::lock(folder)?;
@@ -74,6 +75,7 @@ impl Agent {
                     warn!(damage, "part of the checkpoint is damaged; those files are read again");
                 }
                 if !loaded.damage.is_empty() {
+                    has_forgotten = true;
                     build::start_at_beginning(&mut config.sources);
                 }
                 (Some(lock), loaded.state)
@@ -89,8 +91,7 @@ impl Agent {
         let stdin = builder.stdin(ended)?;
         let discovery = scanner.map(|scanner| {
             let bells = readers.iter().map(|(bell, _)| Doorbell::clone(bell)).collect();
-            let windows = Arc::clone(&builder.windows);
-            Discovery::new(scanner, bells, builder.are_from_end(), windows, calls.clone())
+            Discovery::new(scanner, bells, builder.finder(has_forgotten), calls.clone())
         });
         let control = builder.control(discovery, inbox)?;
         Ok(Self {

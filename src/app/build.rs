@@ -18,6 +18,7 @@ use super::common::Common;
 use super::control::{self, Call, Discovery};
 use super::error::AppError;
 use super::file_log::FileLog;
+use super::finder::Finder;
 use super::lane::{Ground, Lane};
 use super::pipeline::{Pipeline, Source};
 use super::readers::{self, FileShell, StdinShell};
@@ -48,6 +49,9 @@ const REFUSALS_EVERY: Duration = Duration::from_secs(10);
 
 /// A rotated or deleted file is closed when nobody has written to it for this long.
 const ROTATE_GRACE: Duration = Duration::from_secs(10);
+
+/// Descriptors that are not for log files: the state folder, notify, the runtime, connections.
+const DESCRIPTORS_KEPT: usize = 40;
 
 /// What the command line adds to the configuration.
 #[derive(Debug, Clone, Default)]
@@ -132,9 +136,11 @@ impl Builder {
         Ok(Some(Scanner::new(&discover::Options { sources })?))
     }
 
-    pub(super) fn are_from_end(&self) -> Vec<bool> {
+    pub(super) fn finder(&self, has_forgotten: bool) -> Finder {
         let is_end = |input: &Input| matches!(input, Input::Files { start: Start::End, .. });
-        self.config.sources.iter().map(|source| is_end(&source.input)).collect()
+        let from_end = self.config.sources.iter().map(|source| is_end(&source.input)).collect();
+        let (registry, windows) = (Arc::clone(&self.common.registry), Arc::clone(&self.windows));
+        Finder::new(registry, windows, from_end, has_forgotten)
     }
 
     fn pipeline(&self, stamps_follow: bool) -> Pipeline {
@@ -167,6 +173,7 @@ impl Builder {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = cores.min(READERS_MAX).min(self.common.sources.len());
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
+        let budget = self.budget(readers);
         let mut threads = Vec::new();
         for idx in 0..readers as u64 {
             let options = tail::Options {
@@ -175,6 +182,7 @@ impl Builder {
                 look_busy: Duration::from_secs(1),
                 look_idle: Duration::from_secs(10),
                 keys: (idx, readers as u64),
+                budget,
             };
             let registry = Arc::clone(&self.common.registry);
             let shared = Shared { registry, windows: Arc::clone(&self.windows) };
@@ -188,6 +196,19 @@ impl Builder {
             threads.push((bell, thread));
         }
         Ok(threads)
+    }
+
+    /// What each of so many readers may keep open.
+    fn budget(&self, readers: usize) -> tail::Budget {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let limit = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let readers = readers.max(1);
+        let deleted = self.config.deleted;
+        tail::Budget {
+            open_files: (limit.saturating_sub(DESCRIPTORS_KEPT) / readers).max(1),
+            deleted_files: (deleted.files_max / readers).max(1),
+            deleted_bytes: deleted.bytes_max / readers as u64,
+        }
     }
 
     pub(super) fn stdin(

@@ -1,8 +1,6 @@
 //! The thread that finds files, saves checkpoints and keeps the gauges.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -10,13 +8,12 @@ use tracing::{error, info};
 
 use super::common::Common;
 use super::files::Disk;
+use super::finder::Finder;
 use super::pulse::Pulse;
 use super::wake::{Doorbell, Told};
-use super::windows::Windows;
 use crate::checkpoint::{self, CheckpointError, Demoted, State};
-use crate::discover::{Changes, Hint, Hints, Node, Scanner};
+use crate::discover::{Hint, Hints, Scanner};
 use crate::model::{Now, SourceId};
-use crate::tail::NewFile;
 use crate::telemetry::FileState;
 
 /// How often checkpoints are saved and gauges are set.
@@ -40,22 +37,12 @@ pub(super) enum Call {
     End,
 }
 
-/// A file that was found.
-struct Known {
-    source: SourceId,
-    path: Arc<Path>,
-}
-
 /// Files and where they are read.
 pub(super) struct Discovery {
     scanner: Scanner,
     hints: Hints,
     workers: Vec<Doorbell>,
-    /// Sources whose files, as found by the first scan, are read from their end.
-    from_end: Vec<bool>,
-    windows: Arc<Windows>,
-    by_node: HashMap<Node, Known>,
-    by_path: HashMap<Arc<Path>, SourceId>,
+    finder: Finder,
     is_first: bool,
     scan_at: Duration,
 }
@@ -66,27 +53,16 @@ impl Discovery {
     pub(super) fn new(
         scanner: Scanner,
         workers: Vec<Doorbell>,
-        from_end: Vec<bool>,
-        windows: Arc<Windows>,
+        finder: Finder,
         bell: SyncSender<Call>,
     ) -> Self {
         let hints = Hints::start(move || {
             let _ = bell.try_send(Call::Hints);
         });
-        Self {
-            scanner,
-            hints,
-            workers,
-            from_end,
-            windows,
-            by_node: HashMap::new(),
-            by_path: HashMap::new(),
-            is_first: true,
-            scan_at: Duration::ZERO,
-        }
+        Self { scanner, hints, workers, finder, is_first: true, scan_at: Duration::ZERO }
     }
 
-    fn scan(&mut self, common: &Common, now: Now) {
+    fn scan(&mut self, now: Now) {
         let changes = self.scanner.changes(now);
         self.hints.watch(self.scanner.folders(), now);
         let pause = if self.hints.is_active() { SCAN_HINTED } else { SCAN_POLLED };
@@ -94,56 +70,9 @@ impl Discovery {
         if self.is_first && changes.appeared.is_empty() {
             info!("no file matches yet; looking on");
         }
-        self.pass_on(changes, common);
+        let workers = &self.workers;
+        self.finder.pass_on(changes, now, |source, told| worker(workers, source).tell(told));
         self.is_first = false;
-    }
-
-    fn pass_on(&mut self, changes: Changes, common: &Common) {
-        // Names that are not taken again at once need not be remembered.
-        let mut left = Vec::new();
-        for node in changes.gone {
-            if let Some(known) = self.by_node.remove(&node) {
-                self.worker(known.source).tell(Told::Gone((node.device, node.inode)));
-                left.push(known.path);
-            }
-        }
-        for (node, path) in changes.renamed {
-            if let Some(known) = self.by_node.get_mut(&node) {
-                left.push(std::mem::replace(&mut known.path, Arc::clone(&path)));
-                let source = known.source;
-                let inode = (node.device, node.inode);
-                let resume = common.registry.resume(inode, &path);
-                let new = NewFile { path: path.to_path_buf(), source, resume, from_end: false };
-                self.by_path.insert(path, source);
-                self.worker(source).tell(Told::Renamed(inode, new));
-            }
-        }
-        // Before the first of them is read: any may be the slowest.
-        changes.appeared.iter().for_each(|found| self.windows.expect(found.source));
-        for found in changes.appeared {
-            let path = Arc::clone(&found.path);
-            self.by_node.insert(found.node, Known { source: found.source, path });
-            self.by_path.insert(Arc::clone(&found.path), found.source);
-            left.retain(|path| *path != found.path);
-            let inode = (found.node.device, found.node.inode);
-            let new = NewFile {
-                path: found.path.to_path_buf(),
-                source: found.source,
-                resume: common.registry.resume(inode, &found.path),
-                from_end: self.is_first && self.from_end[usize::from(found.source.0)],
-            };
-            self.worker(found.source).tell(Told::Found(new));
-        }
-        for path in left {
-            self.by_path.remove(&path);
-        }
-    }
-
-    /// A source's files go to one worker. They share streams, and Loki refuses what is an hour
-    /// behind its stream: only batches of one lane come to Loki in the order they were read. So
-    /// does a rotated file before its successor.
-    fn worker(&self, source: SourceId) -> &Doorbell {
-        &self.workers[usize::from(source.0) % self.workers.len()]
     }
 
     fn take_hints(&mut self, now: Now) {
@@ -151,13 +80,20 @@ impl Discovery {
             match hint {
                 Hint::Look => self.scan_at = self.scan_at.min(now.mono + SCAN_PAUSE),
                 Hint::Data(path) => {
-                    if let Some(&source) = self.by_path.get(path.as_path()) {
-                        self.worker(source).tell(Told::Data(path));
+                    if let Some(source) = self.finder.source_of(&path) {
+                        worker(&self.workers, source).tell(Told::Data(path));
                     }
                 }
             }
         }
     }
+}
+
+/// A source's files go to one worker. They share streams, and Loki refuses what is an hour behind
+/// its stream: only batches of one lane come to Loki in the order they were read. So does a rotated
+/// file before its successor.
+fn worker(workers: &[Doorbell], source: SourceId) -> &Doorbell {
+    &workers[usize::from(source.0) % workers.len()]
 }
 
 /// A way to call the control thread, and its inbox.
@@ -182,11 +118,12 @@ pub(super) fn run(
         if let Some(discovery) = &mut discovery {
             discovery.take_hints(now);
             if discovery.scan_at <= now.mono {
-                discovery.scan(common, now);
+                discovery.scan(now);
             }
         }
         if tick_at <= now.mono {
             keeper.save(common, now);
+            say_lost(common, now);
             set_gauges(common, &keeper, now);
             tick_at = now.mono + TICK;
         }
@@ -263,12 +200,26 @@ fn state(common: &Common, now: Now) -> Option<State> {
     Some(State { files, demoted: demoted.collect() })
 }
 
+/// Bytes of an earlier run's files that nobody will read.
+fn say_lost(common: &Common, now: Now) {
+    for (path, bytes) in common.registry.lost(now) {
+        common.metrics.skipped("vanished", bytes);
+        error!(
+            path = %path.display(),
+            bytes,
+            "a file is gone that an earlier run had not read to its end: at least so many bytes \
+             are lost; keep rotated files longer than skald may be away",
+        );
+    }
+}
+
 fn set_gauges(common: &Common, keeper: &Keeper, now: Now) {
     let (metrics, lag) = (&common.metrics, common.registry.lag(now));
     metrics.set_files(FileState::Following, lag.following);
     metrics.set_files(FileState::Rotated, lag.rotated);
     metrics.set_files(FileState::SetAside, lag.set_aside);
     metrics.lag_bytes.set(signed(lag.unread_bytes));
+    metrics.deleted_bytes.set(signed(lag.deleted_bytes));
     metrics.oldest_unsettled_seconds.set(lag.oldest_unsettled.map_or(0.0, |age| age.as_secs_f64()));
     metrics.memory_in_flight_bytes.set(signed(common.pool.used()));
     metrics.memory_peak_bytes.set(signed(common.pool.peak()));

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::model::{FileKey, Now};
-use crate::tail::News;
+use crate::tail::{Loss, News};
 use crate::telemetry::{Metrics, Throttle};
 
 /// A file that keeps failing is told about this often.
@@ -22,7 +22,7 @@ const FILES_SAID_MAX: usize = 50;
 #[derive(Debug)]
 pub struct FileLog {
     metrics: Metrics,
-    failures: Throttle<PathBuf>,
+    failures: Throttle<Arc<Path>>,
     /// How many were opened.
     files: usize,
     /// Open files with lines that were too old.
@@ -39,8 +39,8 @@ impl FileLog {
     /// Notes one thing.
     pub fn note(&mut self, news: &News, now: Now) {
         match news {
-            News::Opened { path, start, size, resumed, .. } => {
-                self.opened(path, start.offset.0, *size, *resumed);
+            News::Opened { path, start, size, kin, .. } => {
+                self.opened(path, start.offset.0, *size, kin.is_some());
             }
             News::NotResumed { path, saved } => warn!(
                 path = %path.display(),
@@ -48,15 +48,40 @@ impl FileLog {
                 "the file is not the one that was read before, or was truncated; reading it from \
                  the beginning",
             ),
-            News::Truncated { old, unread, .. } => {
+            News::Truncated { old, .. } => {
                 self.old.remove(old);
                 self.metrics.truncations.inc();
-                self.metrics.skipped("truncated", *unread);
-                warn!(
-                    unread,
-                    "a file was truncated and is read from its beginning; bytes that were not \
-                     read before are lost: if this repeats, rotate by renaming",
+                info!("a file was truncated and is read from its beginning");
+            }
+            News::Lost { bytes, why: Loss::Truncated, .. } => {
+                self.metrics.skipped("truncated", *bytes);
+                error!(
+                    bytes,
+                    "a file was truncated before it was read to its end, and no copy was found \
+                     beside it: so many bytes are lost; rotate by renaming",
                 );
+            }
+            News::Lost { bytes, why: Loss::Vanished, .. } => {
+                self.metrics.skipped("vanished", *bytes);
+                error!(
+                    bytes,
+                    "a file was deleted that was closed because too many were open: so many bytes \
+                     are lost; raise the limit on open files",
+                );
+            }
+            News::GivenUp { bytes, lines, .. } => {
+                self.metrics.skipped("given_up", *bytes);
+                self.metrics.skipped_lines("given_up", *lines);
+                error!(
+                    bytes,
+                    lines,
+                    "deleted files hold more than `deleted` allows; the oldest is given up, and \
+                     so many lines of it are lost",
+                );
+            }
+            News::Skipped { bytes, .. } => {
+                self.metrics.skipped("hole", *bytes);
+                info!(bytes, "skipped NULs that nobody wrote, in a file that was truncated");
             }
             News::Rotated { .. } => {
                 self.metrics.rotations.inc();
@@ -73,6 +98,8 @@ impl FileLog {
             }
             News::Head { .. }
             | News::NoLine { .. }
+            | News::Unrotated { .. }
+            | News::Deleted { .. }
             | News::Size { .. }
             | News::SetAside { .. }
             | News::Back { .. } => {}
@@ -106,7 +133,7 @@ impl FileLog {
         }
     }
 
-    fn failed(&mut self, path: &Path, error: &str, kind: io::ErrorKind, now: Now) {
+    fn failed(&mut self, path: &Arc<Path>, error: &str, kind: io::ErrorKind, now: Now) {
         let causes = [
             (io::ErrorKind::PermissionDenied, "permission"),
             (io::ErrorKind::NotFound, "not_found"),
@@ -114,7 +141,7 @@ impl FileLog {
         ];
         let cause = causes.iter().find(|(known, _)| *known == kind);
         self.metrics.file_unreadable(cause.map_or("io", |(_, name)| name));
-        if let Some(repeats) = self.failures.pass(&path.to_owned(), now) {
+        if let Some(repeats) = self.failures.pass(path, now) {
             warn!(
                 path = %path.display(),
                 error,

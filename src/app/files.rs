@@ -1,60 +1,74 @@
 //! The real disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::OFlags;
 
+use super::gzip::Gzip;
 use crate::model::{FileStat, Files, Identity, Kind, UnixNanos};
 
 /// [`Files`] on the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
 
-impl Files for Disk {
-    type File = File;
+/// An open log file.
+#[derive(Debug)]
+pub enum LogFile {
+    /// As it is.
+    Plain(File),
+    /// As it was before it was compressed.
+    Gzip(Box<Gzip>),
+}
 
-    fn open(&mut self, path: &Path) -> io::Result<File> {
+impl Files for Disk {
+    type File = LogFile;
+
+    fn open(&mut self, path: &Path) -> io::Result<LogFile> {
         // A FIFO without a writer would block; NONBLOCK means nothing to a regular file.
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-        OpenOptions::new().read(true).custom_flags(flags).open(path)
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
+        if is_packed && file.metadata()?.is_file() {
+            return Ok(LogFile::Gzip(Box::new(Gzip::new(file)?)));
+        }
+        Ok(LogFile::Plain(file))
     }
 
-    fn stat(&mut self, file: &File) -> io::Result<FileStat> {
-        let meta = file.metadata()?;
-        let birth = meta.created().ok().and_then(|time| {
-            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-            i64::try_from(since.as_nanos()).ok().map(UnixNanos)
-        });
-        let kind = meta.file_type();
-        let kind = if kind.is_file() {
-            Kind::File
-        } else if kind.is_dir() {
-            Kind::Folder
-        } else {
-            debug_assert!(
-                kind.is_fifo()
-                    || kind.is_socket()
-                    || kind.is_char_device()
-                    || kind.is_block_device()
-            );
-            Kind::Other
-        };
-        Ok(FileStat {
-            identity: Identity { device: meta.dev(), inode: meta.ino(), birth },
-            size: meta.len(),
-            links: meta.nlink(),
-            kind,
-        })
+    fn stat(&mut self, file: &LogFile) -> io::Result<FileStat> {
+        match file {
+            LogFile::Plain(file) => Ok(stat_of(&file.metadata()?)),
+            LogFile::Gzip(gzip) => Ok(FileStat { size: gzip.len(), ..stat_of(&gzip.file()?) }),
+        }
     }
 
-    fn read_at(&mut self, file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn look(&mut self, path: &Path) -> io::Result<FileStat> {
+        // The name in an error is not needed: whoever looks knows where.
+        std::fs::metadata(path).map(|meta| stat_of(&meta))
+    }
+
+    fn data_from(&mut self, file: &LogFile, offset: u64) -> u64 {
+        let LogFile::Plain(file) = file else { return offset };
+        match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset)) {
+            Ok(data) => data,
+            // Nothing but a hole follows.
+            Err(rustix::io::Errno::NXIO) => u64::MAX,
+            Err(_) => offset,
+        }
+    }
+
+    fn read_at(&mut self, file: &LogFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
-            match file.read_at(buf, offset) {
+            let result = match file {
+                LogFile::Plain(file) => file.read_at(buf, offset),
+                LogFile::Gzip(gzip) => gzip.read_at(buf, offset),
+            };
+            match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
@@ -85,5 +99,30 @@ impl Files for Disk {
 
     fn sync_folder(&mut self, folder: &Path) -> io::Result<()> {
         fs_err::File::open(folder)?.sync_all()
+    }
+}
+
+fn stat_of(meta: &Metadata) -> FileStat {
+    let since_epoch = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_nanos()).ok().map(UnixNanos)
+    };
+    let kind = meta.file_type();
+    FileStat {
+        identity: Identity {
+            device: meta.dev(),
+            inode: meta.ino(),
+            birth: meta.created().ok().and_then(since_epoch),
+        },
+        size: meta.len(),
+        links: meta.nlink(),
+        modified: meta.modified().ok().and_then(since_epoch).unwrap_or_default(),
+        kind: if kind.is_file() {
+            Kind::File
+        } else if kind.is_dir() {
+            Kind::Folder
+        } else {
+            Kind::Other
+        },
     }
 }

@@ -3,14 +3,16 @@
 //! May touch: everything. Must not: contain logic that a room could own.
 //!
 //! Start at [`Agent::start`]. Steps that the simulator drives as well: [`Worker::turn`],
-//! [`StdinWorker::turn`], [`settle`], [`Registry::snapshot`].
+//! [`StdinWorker::turn`], [`settle`], [`Registry::snapshot`], [`Finder::pass_on`].
 
 mod clock;
 mod error;
 mod files;
+mod gzip;
 
 mod board;
 mod file_log;
+mod finder;
 mod pipeline;
 mod pulse;
 mod registry;
@@ -38,7 +40,9 @@ pub use self::clock::Clock;
 pub use self::common::Common;
 pub use self::error::AppError;
 pub use self::file_log::FileLog;
-pub use self::files::Disk;
+pub use self::files::{Disk, LogFile};
+pub use self::finder::Finder;
+pub use self::gzip::Gzip;
 pub use self::lane::{Ground, Lane, settle};
 pub use self::pipeline::{From, Pipeline, Source, Stop, Stretch, base};
 pub use self::pulse::{Pulse, Pulses};

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tracing::error;
 
 use super::clock::Clock;
-use super::files::Disk;
+use super::files::{Disk, LogFile};
 use super::lane;
 use super::pipeline::Pipeline;
 use super::pulse::Pulse;
@@ -33,7 +33,7 @@ const HELD_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct FileShell {
     /// The step.
-    pub worker: Worker<std::fs::File>,
+    pub worker: Worker<LogFile>,
     /// The way of its batches.
     pub batches: mpsc::Sender<Sealed>,
     /// What it is told.
@@ -62,7 +62,9 @@ impl FileShell {
                 return;
             }
         }
-        self.worker.pipeline.seal(self.clock.now());
+        let now = self.clock.now();
+        self.worker.end(now);
+        self.worker.pipeline.seal(now);
         hand_over_all(&mut self.worker.pipeline, &self.batches);
     }
 

@@ -19,7 +19,7 @@ const NOW: Now = Now { mono: Duration::from_secs(1), wall: UnixNanos(1_768_500_0
 /// A worker for one source with the default rules, over real files.
 struct Bench {
     dir: tempfile::TempDir,
-    worker: Worker<std::fs::File>,
+    worker: Worker<LogFile>,
     registry: Arc<Registry>,
 }
 
@@ -47,6 +47,7 @@ impl Bench {
             look_busy: Duration::from_secs(1),
             look_idle: Duration::from_secs(10),
             keys: (0, 1),
+            budget: tail::Budget { open_files: 100, deleted_files: 100, deleted_bytes: 1 << 30 },
         };
         let worker = Worker::new(options, pipeline, shared, FileLog::new(metrics));
         Self { dir: tempfile::tempdir().unwrap(), worker, registry }
@@ -59,9 +60,7 @@ impl Bench {
     }
 
     fn found(&mut self, path: &Path) {
-        let new =
-            NewFile { path: path.to_owned(), source: SourceId(0), resume: None, from_end: false };
-        self.worker.found(new, NOW, &mut Disk);
+        self.worker.found(NewFile::new(path, SourceId(0)), NOW, &mut Disk);
     }
 
     /// Every line that is read now, in the order of the pushes, settled.
@@ -149,7 +148,7 @@ fn a_file_that_was_renamed_before_it_was_opened_is_read() {
     bench.found(&old);
     fs_err::write(&path, hours("a", 0..10)).unwrap();
     let meta = fs_err::metadata(&path).unwrap();
-    let new = NewFile { path, source: SourceId(0), resume: None, from_end: false };
+    let new = NewFile::new(path, SourceId(0));
     bench.worker.renamed((meta.dev(), meta.ino()), new.clone(), NOW, &mut Disk);
     assert_eq!(bench.lines().len(), 10);
     bench.worker.renamed((meta.dev(), meta.ino()), new, NOW, &mut Disk);

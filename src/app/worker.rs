@@ -81,7 +81,7 @@ impl<H> Worker<H> {
         files: &mut D,
     ) {
         if self.reader.has(inode) {
-            self.reader.renamed(inode, &new.path, now);
+            self.reader.renamed(inode, &new.path, &new.stem, now);
         } else {
             self.reader.found(new, now, files);
         }
@@ -118,6 +118,12 @@ impl<H> Worker<H> {
         self.pipeline.settle_down(0 < self.reader.ready(), now);
         self.held = if done == Done::Held { self.held + 1 } else { 0 };
         done
+    }
+
+    /// Nothing more will be read.
+    pub fn end(&mut self, now: Now) {
+        self.reader.end(now);
+        self.tell(now);
     }
 
     /// Whether every file that could be read has to wait for a file of another worker.
@@ -186,15 +192,20 @@ impl<H> Worker<H> {
                 {
                     self.shared.windows.at(*source, *file, None);
                 }
-                News::Truncated { old, .. } => self.shared.windows.forget(*old),
-                News::Closed { file } | News::SetAside { file } | News::NoLine { file } => {
-                    self.shared.windows.forget(*file);
-                }
+                News::Truncated { old: file, .. }
+                | News::GivenUp { file, .. }
+                | News::Closed { file }
+                | News::SetAside { file }
+                | News::NoLine { file } => self.shared.windows.forget(*file),
                 News::Opened { .. }
                 | News::NotResumed { .. }
                 | News::Head { .. }
                 | News::Renamed { .. }
                 | News::Rotated { .. }
+                | News::Unrotated { .. }
+                | News::Deleted { .. }
+                | News::Lost { .. }
+                | News::Skipped { .. }
                 | News::Size { .. }
                 | News::Back { .. }
                 | News::Failed { .. }

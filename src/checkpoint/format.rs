@@ -15,6 +15,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +163,13 @@ struct FileLine<'a> {
     repeats: u32,
     seen: i64,
     rotated: bool,
+    /// Left out where it is the path.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    stem: Option<PathText<'a>>,
+    #[serde(default)]
+    size: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    former: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -202,7 +210,8 @@ impl From<PathText<'_>> for PathBuf {
 
 impl<'a> From<&'a SavedFile> for FileLine<'a> {
     fn from(file: &'a SavedFile) -> Self {
-        let SavedFile { path, source, identity, head, mark, seen, rotated } = file;
+        let SavedFile { path, stem, source, identity, head, mark, size, seen, rotated, former } =
+            file;
         Self {
             path: path.as_ref().into(),
             source: Cow::Borrowed(source),
@@ -216,6 +225,9 @@ impl<'a> From<&'a SavedFile> for FileLine<'a> {
             repeats: mark.stamp.repeats,
             seen: seen.0,
             rotated: *rotated,
+            stem: (stem != path).then(|| stem.as_ref().into()),
+            size: *size,
+            former: *former,
         }
     }
 }
@@ -224,8 +236,11 @@ impl From<FileLine<'_>> for SavedFile {
     fn from(line: FileLine<'_>) -> Self {
         let fingerprint = |(len, hash)| Fingerprint { len, hash };
         let stamp = Stamp { last_raw: line.last_raw.map(UnixNanos), repeats: line.repeats };
+        let path: Arc<Path> = PathBuf::from(line.path).into();
+        let stem = line.stem.map_or_else(|| Arc::clone(&path), |stem| PathBuf::from(stem).into());
         Self {
-            path: PathBuf::from(line.path).into(),
+            path,
+            stem,
             source: line.source.into(),
             identity: Identity {
                 device: line.device,
@@ -234,8 +249,10 @@ impl From<FileLine<'_>> for SavedFile {
             },
             head: fingerprint(line.head),
             mark: Mark { offset: FileOffset(line.offset), stamp, tail: fingerprint(line.tail) },
+            size: line.size,
             seen: UnixNanos(line.seen),
             rotated: line.rotated,
+            former: line.former,
         }
     }
 }

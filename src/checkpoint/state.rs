@@ -20,6 +20,8 @@ pub struct SavedFile {
     /// Its last known path, in whatever bytes the disk has it. Shared, as a save of 10,000 files
     /// should not copy them.
     pub path: Arc<Path>,
+    /// The name that it shares with its other generations; as `path`, unless it was rotated.
+    pub stem: Arc<Path>,
     /// The name of its source, because positions move when the configuration is edited.
     pub source: Arc<str>,
     /// Which file it is.
@@ -28,10 +30,14 @@ pub struct SavedFile {
     pub head: Fingerprint,
     /// Where reading starts again: everything before it is settled.
     pub mark: Mark,
+    /// Its size when it was last looked at.
+    pub size: u64,
     /// When the file was last seen on disk.
     pub seen: UnixNanos,
     /// Whether a successor has taken its name.
     pub rotated: bool,
+    /// Its inode holds something else now: this is what was there before, to know a copy of it.
+    pub former: bool,
 }
 
 /// A label of one source that had too many values.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -49,6 +50,14 @@ impl Files for Fake {
 
     fn stat(&mut self, (): &()) -> io::Result<FileStat> {
         unreachable!("a checkpoint is read whole")
+    }
+
+    fn look(&mut self, _: &Path) -> io::Result<FileStat> {
+        unreachable!()
+    }
+
+    fn data_from(&mut self, (): &(), _: u64) -> u64 {
+        unreachable!()
     }
 
     fn read_at(&mut self, (): &(), _: &mut [u8], _: u64) -> io::Result<usize> {
@@ -97,8 +106,11 @@ fn a_file(number: u64) -> SavedFile {
             stamp: Stamp { last_raw: Some(UnixNanos(1_700_000_000)), repeats: 3 },
             tail: fingerprint(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
         },
+        stem: PathBuf::from(format!("/var/log/veogen/app-{number}.log")).into(),
+        size: 20_000,
         seen: UnixNanos(1_800_000_000),
         rotated: number.is_multiple_of(2),
+        former: false,
     }
 }
 
@@ -197,7 +209,7 @@ fn the_file_is_readable_by_people() {
     let text = String::from_utf8(format::encode(&a_state(1))).unwrap();
     expect_test::expect![[r#"
         skald checkpoint 1 lines=2 crc32=331fe43d
-        b25607ca {"file":{"path":"/var/log/veogen/app-0.log","source":"veogen","device":42,"inode":1000,"birth":7,"head":[64,18446744073709551615],"offset":10000,"tail":[64,0],"last_raw":1700000000,"repeats":3,"seen":1800000000,"rotated":true}}
+        dbef0b1e {"file":{"path":"/var/log/veogen/app-0.log","source":"veogen","device":42,"inode":1000,"birth":7,"head":[64,18446744073709551615],"offset":10000,"tail":[64,0],"last_raw":1700000000,"repeats":3,"seen":1800000000,"rotated":true,"size":20000}}
         dd65b294 {"demoted":{"source":"veogen","label":"user_id","values_max":500}}
     "#]]
     .assert_eq(&text);
@@ -279,10 +291,16 @@ prop_compose! {
         head in any_fingerprint(),
         mark in any_mark(),
         seen in any::<i64>(),
-        rotated in any::<bool>(),
+        (rotated, former, size) in any::<(bool, bool, u64)>(),
+        stem in prop::option::of(prop::collection::vec(any::<u8>(), 0..40)),
     ) -> SavedFile {
+        let path: Arc<Path> = PathBuf::from(OsString::from_vec(path)).into();
+        let stem = stem.map_or_else(|| Arc::clone(&path), |stem| PathBuf::from(OsString::from_vec(stem)).into());
         SavedFile {
-            path: PathBuf::from(OsString::from_vec(path)).into(),
+            path,
+            stem,
+            size,
+            former,
             source: source.into(),
             identity: Identity { device, inode, birth: birth.map(UnixNanos) },
             head,

@@ -158,6 +158,14 @@ fn bounds(problems: &mut Problems, top: &Section<'_>, config: &mut Config) {
             duration(problems, node, &GUARD_PER)
         });
     }
+    if let Some(deleted) = top.section(problems, "deleted", "deleted") {
+        deleted.read(problems, "files_max", &mut config.deleted.files_max, |problems, node| {
+            count(problems, node, 1..=1_000_000)?.try_into().ok()
+        });
+        deleted.read(problems, "bytes_max", &mut config.deleted.bytes_max, |problems, node| {
+            size(problems, node, KIB..=1024 * GIB)
+        });
+    }
     if let Some(section) = top.section(problems, "dead_letters", "dead_letters") {
         let slot = &mut config.dead_letters.bytes_max;
         section.read(problems, "bytes_max", slot, |problems, node| {

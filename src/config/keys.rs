@@ -13,7 +13,7 @@ pub(super) struct Known {
 #[rustfmt::skip]
 pub(super) const KNOWN: &[Known] = &[
     known("", "this file", &["loki", "state_dir", "memory", "batch", "retry", "rate_limit",
-        "limits", "guard", "dead_letters", "labels", "admin", "shutdown", "sources"]),
+        "limits", "guard", "deleted", "dead_letters", "labels", "admin", "shutdown", "sources"]),
     known("loki", "`loki`", &["url", "tenant", "basic_auth", "bearer_token", "bearer_token_file",
         "tls", "headers", "proxy", "timeout", "structured_metadata", "one_stream_per_push"]),
     known("loki.basic_auth", "`basic_auth`", &["username", "password", "password_file"]),
@@ -25,6 +25,7 @@ pub(super) const KNOWN: &[Known] = &[
     known("rate_limit", "`rate_limit`", &["bytes_per_second"]),
     known("limits", "`limits`", &["line_bytes", "age"]),
     known("guard", "`guard`", &["values_max", "per"]),
+    known("deleted", "`deleted`", &["files_max", "bytes_max"]),
     known("dead_letters", "`dead_letters`", &["bytes_max"]),
     known("admin", "`admin`", &["listen"]),
     known("shutdown", "`shutdown`", &["deadline"]),

@@ -40,6 +40,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds on label values.
     pub guard: Guard,
+    /// Bounds on deleted files that were not read yet.
+    pub deleted: Deleted,
     /// Lines that Loki refuses for good.
     pub dead_letters: DeadLetters,
     /// Labels on every stream. They are in each source's [`parse::Options::labels`] already.
@@ -86,6 +88,15 @@ pub struct Guard {
     pub values_max: u32,
     /// The time over which values are counted.
     pub per: Duration,
+}
+
+/// Deleted files are kept open until they were read, so that the disk is not freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deleted {
+    /// Most of them; beyond, the oldest is given up.
+    pub files_max: usize,
+    /// Most bytes on disk that they hold together.
+    pub bytes_max: u64,
 }
 
 /// Where lines go that Loki refuses for good.
@@ -145,6 +156,7 @@ impl Config {
             batch: Batch { bytes_max: 1024 * 1024, age_max: Duration::from_secs(1) },
             limits: Limits { line_bytes: LINE_BYTES_DEFAULT, age: days(7) },
             guard: Guard { values_max: 500, per: Duration::from_secs(3600) },
+            deleted: Deleted { files_max: 1000, bytes_max: 4 * 1024 * 1024 * 1024 },
             dead_letters: DeadLetters { bytes_max: 256 * 1024 * 1024 },
             labels: vec![],
             admin_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464))),

@@ -5,6 +5,7 @@
 //! Start at [`Scanner::changes`], which is the truth; [`Hints`] only says when it is worth a call.
 
 mod glob;
+mod rotated;
 mod trouble;
 
 mod seen;
@@ -21,4 +22,4 @@ mod tests;
 pub use self::glob::{DEFAULT_EXCLUDE, DiscoverError, check_exclude, check_glob, matches};
 pub use self::hints::{Hint, Hints};
 pub use self::scan::{Options, Scanner, SourceGlobs, WALK_AGE_MAX};
-pub use self::seen::{Changes, Found, Node};
+pub use self::seen::{Changes, Found, Node, Renamed};

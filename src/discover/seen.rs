@@ -36,6 +36,29 @@ pub struct Found {
     pub source: SourceId,
     /// Which file it was when it was found; what is opened later may be another.
     pub node: Node,
+    /// The name that its generations share: what its path was before it was rotated, or the path.
+    pub stem: Arc<Path>,
+    /// No glob matches it: it is here because one matches its stem.
+    pub is_outside: bool,
+}
+
+impl Found {
+    /// Whether it has a name that rotation gives.
+    #[must_use]
+    pub fn is_rotated(&self) -> bool {
+        self.path != self.stem
+    }
+}
+
+/// A known file under a new name. It stays with its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// Which file.
+    pub node: Node,
+    /// Its new name.
+    pub path: Arc<Path>,
+    /// As [`Found::stem`].
+    pub stem: Arc<Path>,
 }
 
 /// How a scan differs from the one before.
@@ -43,9 +66,9 @@ pub struct Found {
 pub struct Changes {
     /// New files, sorted by source and path.
     pub appeared: Vec<Found>,
-    /// Known files under a new path, sorted by it. They stay with their source.
-    pub renamed: Vec<(Node, Arc<Path>)>,
-    /// Files that no glob finds any more: removed, renamed away, or replaced.
+    /// Known files under a new path, sorted by it.
+    pub renamed: Vec<Renamed>,
+    /// Files that are found no more: removed, renamed away, or replaced.
     pub gone: Vec<Node>,
 }
 
@@ -86,18 +109,20 @@ struct Known {
 
 #[derive(Debug)]
 struct Place {
-    path: Arc<Path>,
-    source: SourceId,
+    name: Name,
     turn: u64,
 }
 
 /// A name for a file, best first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
+    /// No glob matches it, but one matches the stem.
+    pub(super) is_outside: bool,
     pub(super) source: SourceId,
     /// Whether it is a link, or in a folder behind one.
     pub(super) is_link: bool,
     pub(super) path: Arc<Path>,
+    pub(super) stem: Arc<Path>,
 }
 
 #[derive(Debug, Default)]
@@ -163,18 +188,19 @@ impl Seen {
 
     /// Notes that `node` has this name. Returns the file's source if that is another one.
     pub(super) fn admit(&mut self, node: Node, name: Name) -> Option<SourceId> {
-        let source = name.source;
+        let (source, is_outside) = (name.source, name.is_outside);
         let owner = if let Some(place) = self.files.get_mut(&node) {
-            if place.path == name.path {
+            let owner = place.name.source;
+            if place.name.path == name.path {
                 place.turn = self.turn;
             } else {
                 keep_best(&mut self.new_names, node, name);
             }
-            place.source
+            owner
         } else {
             keep_best(&mut self.new_files, node, name)
         };
-        (owner != source).then_some(owner)
+        (owner != source && !is_outside).then_some(owner)
     }
 
     /// Ends a walk.
@@ -184,37 +210,44 @@ impl Seen {
         for (node, name) in self.new_names.drain() {
             let place = self.files.get_mut(&node).expect("BUG: a second name without a first");
             if place.turn < turn {
-                place.path = Arc::clone(&name.path);
-                place.turn = turn;
-                changes.renamed.push((node, name.path));
+                let (path, stem) = (Arc::clone(&name.path), Arc::clone(&name.stem));
+                changes.renamed.push(Renamed { node, path, stem });
+                let source = place.name.source;
+                *place = Place { name: Name { source, ..name }, turn };
             }
         }
         let is_hidden = |path: &Path| self.blind.iter().any(|blind| path.starts_with(blind));
         self.files.retain(|node, place| {
-            let stays = place.turn == turn || is_hidden(&place.path);
+            let stays = place.turn == turn || is_hidden(&place.name.path);
             if !stays {
                 changes.gone.push(*node);
             }
             stays
         });
         self.known.retain(|path, known| known.turn == turn || is_hidden(path));
-        for (node, Name { source, path, .. }) in self.new_files.drain() {
-            self.files.insert(node, Place { path: Arc::clone(&path), source, turn });
-            changes.appeared.push(Found { path, source, node });
+        for (node, name) in self.new_files.drain() {
+            changes.appeared.push(found(node, &name));
+            self.files.insert(node, Place { name, turn });
         }
         changes.appeared.sort_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
-        changes.renamed.sort_by(|a, b| a.1.cmp(&b.1));
+        changes.renamed.sort_by(|a, b| a.path.cmp(&b.path));
         changes.gone.sort();
         self.troubles.log_new();
         changes
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = Found> {
-        self.files.iter().map(|(&node, place)| Found {
-            path: Arc::clone(&place.path),
-            source: place.source,
-            node,
-        })
+        self.files.iter().map(|(&node, place)| found(node, &place.name))
+    }
+}
+
+fn found(node: Node, name: &Name) -> Found {
+    Found {
+        path: Arc::clone(&name.path),
+        source: name.source,
+        node,
+        stem: Arc::clone(&name.stem),
+        is_outside: name.is_outside,
     }
 }
 

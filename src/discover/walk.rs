@@ -1,11 +1,14 @@
 //! One walk: the folders in which one glob can match.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use walkdir::{DirEntry, DirEntryExt, WalkDir};
 
 use super::glob::{Excludes, Pattern};
+use super::rotated;
 use super::seen::{Name, Node, Seen};
 use super::trouble::What;
 use crate::model::SourceId;
@@ -22,12 +25,21 @@ pub(super) struct Rules {
 /// Looks for the matches of `pattern`.
 pub(super) fn walk(pattern: &Pattern, rules: &Rules, seen: &mut Seen) {
     let start = (pattern.root.clone(), 0);
-    let (link_roots, walked) = (None, HashSet::new());
-    let mut walk = Walk { pattern, rules, seen, link_roots, walked, todo: vec![start], depth: 0 };
+    let mut walk = Walk {
+        pattern,
+        rules,
+        seen,
+        link_roots: None,
+        walked: HashSet::new(),
+        todo: vec![start],
+        depth: 0,
+        targets: HashMap::new(),
+    };
     while let Some((folder, depth)) = walk.todo.pop() {
         walk.depth = depth;
         walk.tree(&folder);
     }
+    walk.behind_links();
 }
 
 struct Walk<'a> {
@@ -42,6 +54,9 @@ struct Walk<'a> {
     todo: Vec<(PathBuf, usize)>,
     /// Of the tree that is being walked. Only the root has 0: all others are behind a link.
     depth: usize,
+    /// The files that links lead to, by folder and name, with the link: the older generations of
+    /// a file are beside it, not beside the link.
+    targets: HashMap<PathBuf, HashMap<OsString, Arc<Path>>>,
 }
 
 impl Walk<'_> {
@@ -78,18 +93,24 @@ impl Walk<'_> {
 
     fn leaf(&mut self, entry: &DirEntry, depth: usize) {
         let kind = entry.file_type();
+        let path = entry.path();
         if kind.is_symlink() {
-            self.link(entry.path(), entry.ino(), depth);
-        } else if self.is_wanted(entry.path()) {
+            self.link(path, entry.ino(), depth);
+        } else if self.is_wanted(path) {
             if kind.is_file() {
-                self.file(entry.path(), entry.ino());
+                self.file(path, entry.ino(), self.stem_of(path, false), false);
             } else {
-                self.seen.troubles.note(What::NotAFile, entry.path(), "a FIFO, socket or device");
+                self.seen.troubles.note(What::NotAFile, path, "a FIFO, socket or device");
             }
+        } else if kind.is_file()
+            && let Some(stem) = self.stem_of(path, true)
+        {
+            self.file(path, entry.ino(), Some(stem), true);
         }
     }
 
-    fn file(&mut self, path: &Path, listed: u64) {
+    /// Notes a file; `stem` is what it was rotated from, if its name says so.
+    fn file(&mut self, path: &Path, listed: u64, stem: Option<Arc<Path>>, is_outside: bool) {
         let (path, node) = match self.seen.known(path, listed) {
             Some(known) => known,
             None => match fs_err::symlink_metadata(path) {
@@ -102,7 +123,42 @@ impl Walk<'_> {
                 Err(err) => return self.seen.failed(path, &err),
             },
         };
-        self.admit(node, Name { source: self.rules.source, is_link: self.depth > 0, path });
+        let stem = stem.unwrap_or_else(|| Arc::clone(&path));
+        let (source, is_link) = (self.rules.source, self.depth > 0);
+        self.admit(node, Name { is_outside, source, is_link, path, stem });
+    }
+
+    /// The path that the glob matches and that was rotated to `path`, if the name says so.
+    fn stem_of(&self, path: &Path, inside: bool) -> Option<Arc<Path>> {
+        let name = path.file_name()?;
+        let plain = path.with_file_name(rotated::uncompressed(name));
+        if self.rules.exclude.has_file(&plain) {
+            return None;
+        }
+        let stems = rotated::stems(name, inside).map(|stem| path.with_file_name(stem));
+        stems.into_iter().find(|stem| self.is_wanted(stem)).map(Into::into)
+    }
+
+    /// Older generations of the files that links lead to.
+    fn behind_links(&mut self) {
+        for (folder, targets) in std::mem::take(&mut self.targets) {
+            if self.seen.folder(&folder).is_none() {
+                continue;
+            }
+            // What cannot be listed was noted with the folder.
+            for entry in WalkDir::new(&folder).min_depth(1).max_depth(1).into_iter().flatten() {
+                if !entry.file_type().is_file() {
+                    continue;
+                }
+                let stems = |name: &OsStr| {
+                    let mut stems = rotated::stems(name, true);
+                    stems.find_map(|stem| targets.get(&stem).cloned())
+                };
+                if let Some(link) = stems(entry.file_name()) {
+                    self.file(entry.path(), entry.ino(), Some(link), true);
+                }
+            }
+        }
     }
 
     fn link(&mut self, path: &Path, listed: u64, depth: usize) {
@@ -139,7 +195,15 @@ impl Walk<'_> {
             Some(_) | None if self.may_follow(path) => self.seen.learn(path, listed, node),
             Some(_) | None => return,
         };
-        self.admit(node, Name { source: self.rules.source, is_link: true, path });
+        if let Ok(target) = fs_err::canonicalize(&path)
+            && let (Some(folder), Some(name)) = (target.parent(), target.file_name())
+        {
+            let targets = self.targets.entry(folder.to_owned()).or_default();
+            targets.insert(name.to_owned(), Arc::clone(&path));
+        }
+        let stem = self.stem_of(&path, false).unwrap_or_else(|| Arc::clone(&path));
+        let source = self.rules.source;
+        self.admit(node, Name { is_outside: false, source, is_link: true, path, stem });
     }
 
     fn admit(&mut self, node: Node, name: Name) {

@@ -37,6 +37,8 @@ pub struct FileStat {
     pub size: u64,
     /// How many names it has; 0 when it was deleted.
     pub links: u64,
+    /// When its content was last changed.
+    pub modified: UnixNanos,
     /// What it is.
     pub kind: Kind,
 }
@@ -47,10 +49,12 @@ pub trait Files {
     type File;
 
     /// Opens a log file for reading, without waiting (a FIFO must not block) and without changing
-    /// its access time where that is possible.
+    /// its access time where that is possible. One whose name ends in `.gz` is presented as what
+    /// it was before it was compressed.
     ///
     /// # Errors
-    /// Those of `open(2)`.
+    /// Those of `open(2)`; `UnexpectedEof` or `InvalidData` for a compressed file that is not
+    /// whole, perhaps because it is still being written.
     fn open(&mut self, path: &Path) -> io::Result<Self::File>;
 
     /// Looks at an open file.
@@ -58,6 +62,16 @@ pub trait Files {
     /// # Errors
     /// Those of `fstat(2)`.
     fn stat(&mut self, file: &Self::File) -> io::Result<FileStat>;
+
+    /// Looks at what has a name.
+    ///
+    /// # Errors
+    /// Those of `stat(2)`.
+    fn look(&mut self, path: &Path) -> io::Result<FileStat>;
+
+    /// The first place at or behind `offset` that is not in a hole; the end of the file when
+    /// nothing but a hole follows. `offset` itself where the file system cannot tell.
+    fn data_from(&mut self, file: &Self::File, offset: u64) -> u64;
 
     /// Reads at `offset` into `buf`, as much as one system call gives; 0 is the end of the file.
     ///

@@ -1,9 +1,15 @@
-//! One open file and what is known of it.
+//! One followed file and what is known of it.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, SourceId};
+use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, SourceId, UnixNanos};
+
+/// The first place of a file that is remembered beside its head, in bytes; each further one is this
+/// many times further on.
+const TRAIL_START: u64 = 2048;
+const TRAIL_STEP: u64 = 4;
 
 /// Where a file is in its life; the table is in the room's front door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,30 +19,46 @@ pub(super) enum State {
     SetAside { gone: bool, tries: u32 },
 }
 
-/// An open file.
+/// A file that is followed.
 #[derive(Debug)]
 pub(super) struct Tracked<H> {
-    pub(super) handle: H,
+    /// `None` while it is dormant: closed to spare a descriptor, and opened again by its path when
+    /// it has changed.
+    pub(super) handle: Option<H>,
     pub(super) key: FileKey,
     pub(super) source: SourceId,
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
+    /// The name that it shares with its other generations.
+    pub(super) stem: Arc<Path>,
     pub(super) identity: Identity,
     pub(super) head: Fingerprint,
     pub(super) state: State,
+    /// It can be opened by `path`.
+    pub(super) is_named: bool,
+    /// It has no name anywhere: its bytes are kept on disk by our descriptor.
+    pub(super) is_deleted: bool,
     /// Everything before this was handed out as lines.
     pub(super) read: Mark,
     /// Bytes behind `read` that were seen and hold no newline.
     pub(super) partial: u64,
     /// The size when last looked at. May be smaller than what was read since.
     pub(super) size: u64,
+    /// What `size` was before it last changed.
+    pub(super) size_before: u64,
+    /// When its content was last changed, as of the last look.
+    pub(super) modified: UnixNanos,
     /// When the file last grew or was opened.
     pub(super) grew_at: Duration,
     /// When to look at its size again.
     pub(super) look_at: Duration,
+    /// When it was last read.
+    pub(super) used_at: Duration,
     /// It is in the queue of files to read.
-    pub(super) queued: bool,
-    /// The generation that had this path before and is to be read to its end first.
-    pub(super) behind: Option<(usize, FileKey)>,
+    pub(super) is_queued: bool,
+    /// Its place among the generations of its stem, the oldest first: when it began.
+    pub(super) rank: (UnixNanos, FileKey),
+    /// Hashes before some offsets, ever further apart, to know a copy of the file.
+    pub(super) trail: Vec<(FileOffset, Fingerprint)>,
 }
 
 impl<H> Tracked<H> {
@@ -51,5 +73,14 @@ impl<H> Tracked<H> {
 
     pub(super) fn is_gone(&self) -> bool {
         matches!(self.state, State::Gone | State::SetAside { gone: true, .. })
+    }
+
+    /// The file was read up to `mark`.
+    pub(super) fn read_to(&mut self, mark: Mark) {
+        self.read = mark;
+        let due = self.trail.last().map_or(TRAIL_START, |(at, _)| TRAIL_STEP * at.0);
+        if due <= mark.offset.0 {
+            self.trail.push((mark.offset, mark.tail));
+        }
     }
 }

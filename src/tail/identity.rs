@@ -1,10 +1,12 @@
-//! Evidence that a file is the one it was: hashes of its head and of the bytes before an offset.
+//! Evidence that a file is the one it was, or a copy of one that was: hashes of its head and of the
+//! bytes before an offset.
 
 use std::io;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::model::{FileStat, Files, Fingerprint, Mark};
+use super::file::Tracked;
+use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, UnixNanos};
 
 /// How much of a file's head is hashed, in bytes. The hash grows with the file until then.
 pub const HEAD_BYTES: usize = 1024;
@@ -12,13 +14,33 @@ pub const HEAD_BYTES: usize = 1024;
 /// How many bytes before an offset are hashed.
 pub const TAIL_BYTES: usize = 128;
 
-/// Where an earlier run, or an earlier look at the same inode, has settled.
+/// A place that was settled or read in what may be this file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resume {
     /// What the head was.
     pub head: Fingerprint,
     /// Where to go on.
     pub mark: Mark,
+    /// What the file is to the one that this was noted for.
+    pub kin: Kin,
+}
+
+/// What a file that was found is to one that was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kin {
+    /// The same inode.
+    Same {
+        /// When the known one was born.
+        birth: Option<UnixNanos>,
+    },
+    /// Another inode with its content: the known one was truncated or is gone, and this is what
+    /// `copytruncate` or a compressor has left.
+    Copy {
+        /// The generation, if it is one of this process.
+        of: Option<FileKey>,
+    },
+    /// Another inode under any name: the known one is gone, and was moved from another file system.
+    Moved,
 }
 
 /// The fingerprint of the last [`TAIL_BYTES`] of `consumed`.
@@ -45,20 +67,85 @@ pub(super) fn head_of<D: Files>(files: &mut D, file: &D::File) -> io::Result<Fin
     Ok(fingerprint(&head[..len]))
 }
 
-/// Where to start in a file that was opened: at the saved mark when the file is still the same.
+/// Where to start in a file that was opened, if it is what `resume` speaks of.
 pub(super) fn confirm<D: Files>(
     files: &mut D,
     file: &D::File,
     stat: &FileStat,
-    resume: Resume,
+    resume: &Resume,
 ) -> io::Result<Option<Mark>> {
-    if stat.size < resume.mark.offset.0 {
+    let (mark, head_len) = (resume.mark, usize::from(resume.head.len));
+    let is_longer = mark.offset.0 <= stat.size;
+    let may_be = match resume.kin {
+        Kin::Same { birth } => {
+            let other = birth.zip(stat.identity.birth).is_some_and(|(known, own)| known != own);
+            !other && is_longer
+        }
+        Kin::Copy { .. } => head_len != 0,
+        // Short files are alike too easily.
+        Kin::Moved => is_longer && head_len == HEAD_BYTES && HEAD_BYTES as u64 <= mark.offset.0,
+    };
+    if !may_be || !has_head(files, file, resume.head)? {
         return Ok(None);
     }
-    let mut head = [0; HEAD_BYTES];
-    let wanted = usize::from(resume.head.len).min(HEAD_BYTES);
-    let len = read_full(files, file, &mut head[..wanted], 0)?;
-    Ok(begins_with(&head[..len], resume.head).then_some(resume.mark))
+    if !is_longer {
+        // What was written between the copying and the truncation was read from the original.
+        return Ok(Some(Mark { offset: FileOffset(stat.size), ..Mark::default() }));
+    }
+    Ok(has_before(files, file, mark.offset, mark.tail)?.then_some(mark))
+}
+
+/// Whether an opened file is a copy of `known`, as far as that was read.
+pub(super) fn is_copy<D: Files>(
+    files: &mut D,
+    file: &D::File,
+    stat: &FileStat,
+    known: &Tracked<D::File>,
+) -> io::Result<bool> {
+    if known.head.len == 0 || !has_head(files, file, known.head)? {
+        return Ok(false);
+    }
+    let mut proofs = 0;
+    let read = (known.read.offset, known.read.tail);
+    for &(offset, tail) in known.trail.iter().chain([&read]) {
+        if stat.size < offset.0 || tail.len == 0 {
+            continue;
+        }
+        if !has_before(files, file, offset, tail)? {
+            return Ok(false);
+        }
+        proofs += 1;
+    }
+    // Too little of it was read for that: then its content has to say.
+    let Some(original) = known.handle.as_ref().filter(|_| proofs == 0) else {
+        return Ok(0 < proofs);
+    };
+    let (mut own, mut other) = ([0; HEAD_BYTES], [0; HEAD_BYTES]);
+    let from = stat.size.saturating_sub(HEAD_BYTES as u64);
+    let len = read_full(files, file, &mut own, from)?;
+    read_full(files, original, &mut other[..len], from)?;
+    Ok(own[..len] == other[..len])
+}
+
+fn has_head<D: Files>(files: &mut D, file: &D::File, head: Fingerprint) -> io::Result<bool> {
+    let mut bytes = [0; HEAD_BYTES];
+    let wanted = usize::from(head.len).min(HEAD_BYTES);
+    let len = read_full(files, file, &mut bytes[..wanted], 0)?;
+    Ok(begins_with(&bytes[..len], head))
+}
+
+/// Whether the bytes before `offset` are those that `tail` was made of.
+fn has_before<D: Files>(
+    files: &mut D,
+    file: &D::File,
+    offset: FileOffset,
+    tail: Fingerprint,
+) -> io::Result<bool> {
+    let mut bytes = [0; TAIL_BYTES];
+    let wanted = usize::from(tail.len).min(TAIL_BYTES);
+    let Some(from) = offset.0.checked_sub(wanted as u64) else { return Ok(false) };
+    let len = read_full(files, file, &mut bytes[..wanted], from)?;
+    Ok(begins_with(&bytes[..len], tail))
 }
 
 /// Reads until `buf` is full or the file ends.

@@ -1,11 +1,13 @@
 //! How a file gets into a reader: opened, identified, and set to where reading starts.
 
 use std::io;
+use std::sync::Arc;
 
 use super::file::{State, Tracked};
-use super::identity;
-use super::reader::{NewFile, News, Reader, failed, retry_pause};
-use crate::model::{FileOffset, FileStat, Files, Kind, Mark, Now};
+use super::identity::{self, Kin};
+use super::news::{Begin, NewFile, News};
+use super::reader::{Reader, failed, retry_pause};
+use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now, UnixNanos};
 
 impl<H> Reader<H> {
     /// Opens a file that discovery found, now or when it can be.
@@ -25,11 +27,8 @@ impl<H> Reader<H> {
     }
 
     fn try_open<D: Files<File = H>>(&mut self, new: NewFile, tries: u32, now: Now, files: &mut D) {
-        let opened = files.open(&new.path).and_then(|handle| {
-            let stat = files.stat(&handle)?;
-            Ok((handle, stat))
-        });
-        match opened {
+        self.make_room();
+        match self.open_within_limit(&new.path, files) {
             Ok((handle, stat)) if stat.kind == Kind::File => {
                 if let Err(error) = self.track(&new, handle, &stat, now, files) {
                     self.wait(new, &error, tries, now);
@@ -57,83 +56,121 @@ impl<H> Reader<H> {
     ) -> io::Result<()> {
         let inode = (stat.identity.device, stat.identity.inode);
         if self.by_inode.contains_key(&inode) {
-            self.renamed(inode, &new.path, now);
+            self.renamed(inode, &new.path, &new.stem, now);
             return Ok(());
         }
-        let (read, resumed) = self.start_of(new, &handle, stat, files)?;
-        let head = identity::head_of(files, &handle)?;
-        let file = Tracked {
-            handle,
-            key: self.new_key(),
-            source: new.source,
-            path: new.path.clone(),
-            identity: stat.identity,
-            head,
-            state: State::Following,
-            read,
-            partial: 0,
-            size: stat.size,
-            grew_at: now.mono,
-            look_at: now.mono + self.options.look_busy,
-            queued: false,
-            behind: self.holder_of(&new.path),
+        let known = self.known_start(new, &handle, stat, files)?;
+        if known.is_none()
+            && new.is_rotated()
+            && let Some(original) = self.original_of(new, &handle, stat, files)?
+        {
+            self.hold(original, handle, new.clone(), *stat);
+            return Ok(());
+        }
+        let (start, kin) = match known {
+            Some((mark, kin)) => (mark, Some(kin)),
+            None if new.begin == Begin::Start || new.was_known() => (Mark::default(), None),
+            None => (end_of_lines(files, &handle, stat.size, self.options.chunk_bytes)?, None),
         };
-        self.news.push(News::Opened {
-            file: file.key,
-            source: file.source,
-            path: file.path.clone(),
-            identity: file.identity,
-            start: read,
-            size: stat.size,
-            resumed,
-            waits: file.behind.is_some(),
-        });
-        self.news.push(News::Head { file: file.key, head });
-        self.insert(file);
+        let head = identity::head_of(files, &handle)?;
+        if let Some(Kin::Copy { of: Some(original) }) = kin {
+            self.found_copy_of(original, start.offset.0, stat.size);
+        }
+        let rank = match kin {
+            Some(Kin::Copy { .. }) => Some((stat.modified, FileKey(0))),
+            Some(Kin::Same { .. } | Kin::Moved) | None => None,
+        };
+        let idx = self.insert(new.clone(), handle, stat, start, kin, rank, now);
+        self.set_head(idx, head);
+        if known.is_none() && new.begin == Begin::Never {
+            self.close(idx, now);
+        }
         Ok(())
     }
 
-    /// Where reading starts, and whether that is a saved place.
-    fn start_of<D: Files<File = H>>(
+    /// Where reading starts in a file of which something is known.
+    fn known_start<D: Files<File = H>>(
         &mut self,
         new: &NewFile,
         handle: &H,
         stat: &FileStat,
         files: &mut D,
-    ) -> io::Result<(Mark, bool)> {
-        let Some(resume) = new.resume else {
-            let within = self.options.chunk_bytes;
-            let start = if new.from_end {
-                end_of_lines(files, handle, stat.size, within)?
-            } else {
-                Mark::default()
-            };
-            return Ok((start, false));
-        };
-        if let Some(mark) = identity::confirm(files, handle, stat, resume)? {
-            return Ok((mark, true));
+    ) -> io::Result<Option<(Mark, Kin)>> {
+        for resume in &new.known {
+            if let Some(mark) = identity::confirm(files, handle, stat, resume)? {
+                return Ok(Some((mark, resume.kin)));
+            }
         }
-        let saved = resume.mark.offset;
-        self.news.push(News::NotResumed { path: new.path.clone(), saved });
-        Ok((Mark::default(), false))
+        if new.was_known() {
+            let (path, saved) = (Arc::clone(&new.path), new.known[0].mark.offset);
+            self.news.push(News::NotResumed { path, saved });
+        }
+        Ok(None)
     }
 
-    fn insert(&mut self, file: Tracked<H>) {
-        let (key, behind) = (file.key, file.behind);
-        let inode = (file.identity.device, file.identity.inode);
-        let path = file.path.clone();
+    /// Takes a file in, to be read from `start` on. `rank` is its place among the generations of
+    /// its stem, if that is not told by when it was made.
+    #[expect(clippy::too_many_arguments, reason = "all of it is what makes a followed file")]
+    pub(super) fn insert(
+        &mut self,
+        new: NewFile,
+        handle: H,
+        stat: &FileStat,
+        start: Mark,
+        kin: Option<Kin>,
+        rank: Option<(UnixNanos, FileKey)>,
+        now: Now,
+    ) -> usize {
+        let key = self.new_key();
+        let identity = stat.identity;
+        let state = if new.is_rotated() { State::Gone } else { State::Following };
         let idx = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        self.slots[idx] = Some(file);
-        self.by_inode.insert(inode, idx);
-        self.by_path.insert(path, idx);
-        if let Some((_, before)) = behind {
-            assert!(key != before, "BUG: {key:?} would wait for itself");
-            self.successors.insert(before, idx);
+        self.slots[idx] = Some(Tracked {
+            handle: Some(handle),
+            key,
+            source: new.source,
+            path: Arc::clone(&new.path),
+            stem: Arc::clone(&new.stem),
+            identity,
+            head: Fingerprint::default(),
+            state,
+            is_named: true,
+            is_deleted: false,
+            read: start,
+            partial: 0,
+            size: stat.size,
+            size_before: stat.size,
+            modified: stat.modified,
+            grew_at: now.mono,
+            look_at: now.mono + self.options.look_busy,
+            used_at: now.mono,
+            is_queued: false,
+            rank: rank.unwrap_or_else(|| (identity.birth.unwrap_or(stat.modified), key)),
+            trail: Vec::new(),
+        });
+        self.open += 1;
+        self.by_inode.insert((identity.device, identity.inode), idx);
+        self.by_path.insert(Arc::clone(&new.path), idx);
+        self.join_stem(&new.stem, idx, now);
+        let NewFile { path, stem, source, .. } = new;
+        let (size, waits) = (stat.size, self.must_wait(idx));
+        let opened =
+            News::Opened { file: key, source, path, stem, identity, start, size, kin, waits };
+        self.news.push(opened);
+        if state == State::Gone {
+            self.news.push(News::Rotated { file: key });
         }
         self.enqueue(idx);
+        idx
+    }
+
+    pub(super) fn set_head(&mut self, idx: usize, head: Fingerprint) {
+        let Some(file) = self.slots[idx].as_mut() else { return };
+        file.head = head;
+        self.news.push(News::Head { file: file.key, head });
     }
 }
 

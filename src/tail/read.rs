@@ -4,10 +4,11 @@ use std::io;
 use std::ops::Range;
 
 use super::chunk::{Chunk, Slot};
-use super::file::{State, Tracked};
+use super::file::Tracked;
 use super::identity;
-use super::reader::{News, Reader};
-use crate::model::{Files, Fingerprint, Mark, Now};
+use super::news::News;
+use super::reader::Reader;
+use crate::model::{FileOffset, Files, Fingerprint, Mark, Now};
 
 /// What a look for the newline of a line that was begun found.
 enum Scan {
@@ -36,11 +37,19 @@ impl<H> Reader<H> {
         files: &mut D,
         buf: &mut Vec<u8>,
     ) -> Option<Chunk> {
-        self.slots[idx].as_mut()?.queued = false;
+        self.slots[idx].as_mut()?.is_queued = false;
         if self.must_wait(idx) {
+            let file = self.slots[idx].as_ref()?.key;
+            self.news.push(News::NoLine { file });
             return None;
         }
+        match self.wake(idx, now, files) {
+            Ok(true) => {}
+            Ok(false) => return self.at_end(idx),
+            Err(error) => return self.set_aside(idx, &error, now),
+        }
         let file = self.slots[idx].as_mut()?;
+        file.used_at = now.mono;
         let ended = file.is_gone()
             && file.partial != 0
             && !file.has_unseen()
@@ -59,8 +68,17 @@ impl<H> Reader<H> {
         }
         let partial = file.partial;
         match fill(files, file, buf, self.options.chunk_bytes) {
-            Ok(Filled::Changed) => self.new_generation(idx, partial, now),
+            Ok(Filled::Changed) => {
+                let file = self.slots[idx].as_ref()?;
+                let unread = file.size_before.saturating_sub(file.read.offset.0).max(partial);
+                self.new_generation(idx, unread, now, files)
+            }
             Ok(Filled::Bytes(range)) if ended => self.last_line(idx, range),
+            Ok(Filled::Bytes(range))
+                if line.is_none() && buf[range.clone()].first() == Some(&0) =>
+            {
+                self.skip_nuls(idx, range, now, files, buf)
+            }
             Ok(Filled::Bytes(range)) => {
                 let chunk = self.cut(idx, line, range, buf);
                 self.grow_head(idx, files);
@@ -102,10 +120,41 @@ impl<H> Reader<H> {
         }
         file.size = file.size.max(file.seen().0);
         if !file.has_unseen() {
-            let key = file.key;
-            self.let_successor_go(key);
+            self.let_next_go(idx);
         }
         Some(chunk)
+    }
+
+    /// A line begins with NULs. Those of a hole, and those next to it, were never written: a writer
+    /// went on at its old offset after somebody had truncated the file. They are no line.
+    fn skip_nuls<D: Files<File = H>>(
+        &mut self,
+        idx: usize,
+        range: Range<usize>,
+        now: Now,
+        files: &mut D,
+        buf: &[u8],
+    ) -> Option<Chunk> {
+        let file = self.slots[idx].as_mut()?;
+        let offset = file.read.offset.0;
+        let handle = file.handle.as_ref().expect("BUG: a file that was woken is open");
+        let data = files.data_from(handle, offset).min(file.size.max(offset));
+        let nuls = buf[range.clone()].iter().take_while(|byte| **byte == 0).count() as u64;
+        let is_start = file.read.tail.len == 0;
+        let bytes = (data - offset).max(if is_start || offset < data { nuls } else { 0 });
+        if bytes == 0 {
+            // Somebody wrote them.
+            let chunk = self.cut(idx, None, range, buf);
+            self.grow_head(idx, files);
+            return chunk;
+        }
+        // The bytes before the new offset are all the same, and no evidence of anything.
+        let (offset, stamp) = (FileOffset(offset + bytes), file.read.stamp);
+        (file.read, file.partial) = (Mark { offset, stamp, ..Mark::default() }, 0);
+        file.look_at = now.mono;
+        self.news.push(News::Skipped { file: file.key, bytes });
+        self.enqueue(idx);
+        None
     }
 
     /// Hands out what is behind the last newline of a file that nobody writes to any more.
@@ -126,49 +175,18 @@ impl<H> Reader<H> {
             return;
         }
         // A read that fails here fails again in the next turn, where it is told.
-        if let Ok(head) = identity::head_of(files, &file.handle) {
-            file.head = head;
-            self.news.push(News::Head { file: file.key, head });
+        if let Some(Ok(head)) = file.handle.as_ref().map(|handle| identity::head_of(files, handle))
+        {
+            self.set_head(idx, head);
         }
-    }
-
-    /// A rotated generation is read to its end before its successor begins.
-    fn must_wait(&mut self, idx: usize) -> bool {
-        let Some((before, key)) = self.slots[idx].as_ref().and_then(|file| file.behind) else {
-            return false;
-        };
-        let predecessor = self.slots[before].as_ref().filter(|file| file.key == key);
-        let wait = predecessor
-            .is_some_and(|file| file.has_unseen() && !matches!(file.state, State::SetAside { .. }));
-        if wait {
-            // It may have been let go when lines were handed out that were not taken.
-            self.successors.insert(key, idx);
-        } else if let Some(file) = self.slots[idx].as_mut() {
-            file.behind = None;
-        }
-        wait
     }
 
     /// The end of the file was reached without a whole line: its successor may begin. Always
     /// `None`.
     fn at_end<T>(&mut self, idx: usize) -> Option<T> {
-        let key = self.slots[idx].as_ref()?.key;
-        self.news.push(News::NoLine { file: key });
-        self.let_successor_go(key);
-        None
-    }
-
-    /// The file begins anew at 0, under a new key; `unread` bytes are known to have gone. Always
-    /// `None`.
-    pub(super) fn new_generation<T>(&mut self, idx: usize, unread: u64, now: Now) -> Option<T> {
-        let new = self.new_key();
-        let file = self.slots[idx].as_mut()?;
-        let old = std::mem::replace(&mut file.key, new);
-        (file.read, file.partial, file.head) = (Mark::default(), 0, Fingerprint::default());
-        (file.grew_at, file.look_at) = (now.mono, now.mono + self.options.look_busy);
-        self.news.push(News::Truncated { old, new, unread });
-        self.let_successor_go(old);
-        self.enqueue(idx);
+        let file = self.slots[idx].as_ref()?.key;
+        self.news.push(News::NoLine { file });
+        self.let_next_go(idx);
         None
     }
 }
@@ -196,7 +214,8 @@ fn fill<D: Files>(
     let tail = usize::from(file.read.tail.len);
     buf.resize(identity::TAIL_BYTES + chunk_bytes, 0);
     let from = file.read.offset.0 - tail as u64;
-    let len = identity::read_full(files, &file.handle, &mut buf[..tail + chunk_bytes], from)?;
+    let handle = file.handle.as_ref().expect("BUG: a file that was woken is open");
+    let len = identity::read_full(files, handle, &mut buf[..tail + chunk_bytes], from)?;
     if !identity::begins_with(&buf[..len], file.read.tail) {
         return Ok(Filled::Changed);
     }
@@ -211,7 +230,8 @@ fn scan<D: Files>(
     chunk_bytes: usize,
 ) -> io::Result<Scan> {
     buf.resize(identity::TAIL_BYTES + chunk_bytes, 0);
-    let len = files.read_at(&file.handle, &mut buf[..chunk_bytes], file.seen().0)?;
+    let handle = file.handle.as_ref().expect("BUG: a file that was woken is open");
+    let len = files.read_at(handle, &mut buf[..chunk_bytes], file.seen().0)?;
     if len == 0 {
         return Ok(Scan::End);
     }

@@ -2,20 +2,23 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::chunk::Chunk;
+use super::descriptors::Budget;
 use super::file::{State, Tracked};
-use super::identity::Resume;
-use crate::model::{FileKey, FileOffset, Files, Fingerprint, Identity, Mark, Now, SourceId};
+use super::generations::{Held, Missing};
+use super::news::{NewFile, News};
+use crate::model::{FileKey, Files, Mark, Now};
 
 /// How a reader behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Size of the buffer behind [`Reader::turn`]: a line that does not fit is cut.
     pub chunk_bytes: usize,
-    /// A file without a name in the globs is closed when it was quiet for this long.
+    /// A file that was rotated or deleted has its last line when it was quiet for this long.
     pub grace: Duration,
     /// How often a file is looked at that grew within the last minute.
     pub look_busy: Duration,
@@ -24,6 +27,8 @@ pub struct Options {
     /// The first key that this reader gives to a file, and the step to the next: readers share
     /// the numbers out among them.
     pub keys: (u64, u64),
+    /// What may be open.
+    pub budget: Budget,
 }
 
 /// A file counts as idle when it did not grow for this long.
@@ -31,62 +36,6 @@ const BUSY_FOR: Duration = Duration::from_secs(60);
 
 /// Longest pause before a file that could not be opened or read is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(30);
-
-/// A file that discovery found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewFile {
-    /// Its name.
-    pub path: PathBuf,
-    /// Its source.
-    pub source: SourceId,
-    /// Where to go on, if it is still the file that this was saved for.
-    pub resume: Option<Resume>,
-    /// Without a usable `resume`: start behind its last line end.
-    pub from_end: bool,
-}
-
-/// What happened to files, in order; for the registry, the log and the metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields say what they are")]
-pub enum News {
-    /// A file is read from `start` on.
-    Opened {
-        file: FileKey,
-        source: SourceId,
-        path: PathBuf,
-        identity: Identity,
-        start: Mark,
-        size: u64,
-        resumed: bool,
-        /// It waits until the file that had its path before is read to its end.
-        waits: bool,
-    },
-    /// It has no whole line that was not read.
-    NoLine { file: FileKey },
-    /// Its saved place did not fit its content: it is read from the beginning.
-    NotResumed { path: PathBuf, saved: FileOffset },
-    /// It shrank, or the bytes before the offset changed: `new` starts at 0. `unread` bytes were
-    /// there at the last look and are gone.
-    Truncated { old: FileKey, new: FileKey, unread: u64 },
-    /// The hash of its head covers more.
-    Head { file: FileKey, head: Fingerprint },
-    /// It has another name.
-    Renamed { file: FileKey, path: PathBuf },
-    /// It has no name in the globs any more, and is read to its end.
-    Rotated { file: FileKey },
-    /// Its size when it was looked at.
-    Size { file: FileKey, size: u64 },
-    /// It cannot be read for the moment; a `Failed` says why.
-    SetAside { file: FileKey },
-    /// It can be read again.
-    Back { file: FileKey, gone: bool },
-    /// It was read to its end and closed.
-    Closed { file: FileKey },
-    /// It could not be opened, looked at or read; it is tried again.
-    Failed { path: PathBuf, error: String, kind: io::ErrorKind },
-    /// It is not a regular file, or became another one before it was opened; it is left alone.
-    Refused { path: PathBuf },
-}
 
 /// What a turn brought.
 #[derive(Debug)]
@@ -105,14 +54,20 @@ pub struct Reader<H> {
     /// Places in `slots` without a file.
     pub(super) free: Vec<usize>,
     pub(super) by_inode: HashMap<(u64, u64), usize>,
-    pub(super) by_path: HashMap<PathBuf, usize>,
-    /// By the key of a rotated generation: the file that has its path now.
-    pub(super) successors: HashMap<FileKey, usize>,
+    pub(super) by_path: HashMap<Arc<Path>, usize>,
+    /// The generations of each file, in no order.
+    pub(super) by_stem: HashMap<Arc<Path>, Vec<usize>>,
     /// Files that may have unread bytes, each at most once.
     ready: VecDeque<usize>,
     /// Files that could not be opened yet.
     pub(super) waiting: Vec<(NewFile, Duration, u32)>,
-    look_at: Duration,
+    /// Copies of files that are followed and were not truncated yet.
+    pub(super) held: Vec<Held<H>>,
+    /// Bytes of truncated files for which no copy was found yet.
+    pub(super) missing: Vec<Missing>,
+    /// How many descriptors of log files are open.
+    pub(super) open: usize,
+    pub(super) look_at: Duration,
     next_key: u64,
     pub(super) news: Vec<News>,
 }
@@ -128,9 +83,12 @@ impl<H> Reader<H> {
             free: Vec::new(),
             by_inode: HashMap::new(),
             by_path: HashMap::new(),
-            successors: HashMap::new(),
+            by_stem: HashMap::new(),
             ready: VecDeque::new(),
             waiting: Vec::new(),
+            held: Vec::new(),
+            missing: Vec::new(),
+            open: 0,
             look_at: Duration::ZERO,
             next_key,
             news: Vec::new(),
@@ -148,51 +106,69 @@ impl<H> Reader<H> {
         self.ready.len()
     }
 
-    /// How many files are open.
+    /// How many files are followed.
     #[must_use]
     pub fn open_files(&self) -> usize {
         self.by_inode.len()
     }
 
-    /// Whether a file is open.
+    /// Whether a file is followed.
     #[must_use]
     pub fn has(&self, inode: (u64, u64)) -> bool {
         self.by_inode.contains_key(&inode)
     }
 
-    /// A file has another name in the globs.
-    pub fn renamed(&mut self, inode: (u64, u64), path: &Path, now: Now) {
+    /// A file has another name: `stem`, or one that says that it was rotated.
+    pub fn renamed(&mut self, inode: (u64, u64), path: &Arc<Path>, stem: &Arc<Path>, now: Now) {
         let Some(&idx) = self.by_inode.get(&inode) else { return };
         let Some(file) = self.slots[idx].as_mut() else { return };
-        let old = std::mem::replace(&mut file.path, path.to_owned());
-        if file.state == State::Gone {
-            file.state = State::Following;
-        }
+        let old = std::mem::replace(&mut file.path, Arc::clone(path));
+        file.is_named = true;
         file.look_at = now.mono;
         self.look_at = now.mono;
         let key = file.key;
         if self.by_path.get(&old) == Some(&idx) {
             self.by_path.remove(&old);
         }
-        self.by_path.insert(path.to_owned(), idx);
-        self.news.push(News::Renamed { file: key, path: path.to_owned() });
+        self.by_path.insert(Arc::clone(path), idx);
+        self.news.push(News::Renamed { file: key, path: Arc::clone(path) });
+        if path == stem {
+            self.set_gone(idx, false, now);
+        } else {
+            self.set_gone(idx, true, now);
+        }
     }
 
-    /// A file has no name in the globs any more.
+    /// A file has no name any more that discovery would find.
     pub fn gone(&mut self, inode: (u64, u64), now: Now) {
         let Some(&idx) = self.by_inode.get(&inode) else { return };
         let Some(file) = self.slots[idx].as_mut() else { return };
-        if file.is_gone() {
-            return;
+        file.is_named = false;
+        if file.handle.is_none() {
+            return self.vanished(idx, now);
         }
+        self.set_gone(idx, true, now);
+        self.look_at = now.mono;
+    }
+
+    /// Nobody is expected to write to the file for long, or somebody is after all.
+    fn set_gone(&mut self, idx: usize, is_gone: bool, now: Now) {
+        let Some(file) = self.slots[idx].as_mut() else { return };
+        let was_gone = file.is_gone();
         match &mut file.state {
-            State::SetAside { gone, .. } => *gone = true,
-            state @ (State::Following | State::Gone) => *state = State::Gone,
+            State::SetAside { gone, .. } => *gone = is_gone,
+            state @ (State::Following | State::Gone) => {
+                *state = if is_gone { State::Gone } else { State::Following };
+            }
+        }
+        if was_gone == is_gone {
+            return;
         }
         file.grew_at = now.mono;
         file.look_at = now.mono;
-        self.look_at = now.mono;
-        self.news.push(News::Rotated { file: file.key });
+        let file = file.key;
+        let news = if is_gone { News::Rotated { file } } else { News::Unrotated { file } };
+        self.news.push(news);
     }
 
     /// A file may have grown: looks at it.
@@ -224,7 +200,7 @@ impl<H> Reader<H> {
         let Some(file) = self.slots[idx].as_mut() else { return false };
         let seen = file.seen();
         assert!(end.offset <= seen, "BUG: {:?} was taken, {seen:?} was seen", end.offset);
-        file.read = end;
+        file.read_to(end);
         file.partial = if whole { seen.0 - end.offset.0 } else { 0 };
         let unread = file.has_unseen() || !whole;
         if unread {
@@ -240,13 +216,34 @@ impl<H> Reader<H> {
                 self.look_at_one(idx, now, files);
             }
         }
+        self.give_up_missing(now);
+        self.keep_budget(now, files);
         self.look_at = now.mono + self.options.look_busy;
     }
 
     fn look_at_one<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
+        let look_idle = self.options.look_idle;
         let Some(file) = self.slots[idx].as_mut() else { return };
-        let stat = match files.stat(&file.handle) {
-            Ok(stat) => stat,
+        // What was compressed does not grow.
+        if file.handle.is_none() && file.path.extension().is_some_and(|name| name == "gz") {
+            file.look_at = now.mono + look_idle;
+            return;
+        }
+        let looked = match &file.handle {
+            Some(handle) => files.stat(handle),
+            None => files.look(&file.path),
+        };
+        let stat = match looked {
+            Ok(stat) if stat.identity == file.identity || file.handle.is_some() => stat,
+            // The name is another file's: the next scan says what became of this one.
+            Ok(_) => {
+                file.look_at = now.mono + look_idle;
+                return;
+            }
+            Err(_) if file.handle.is_none() => {
+                file.look_at = now.mono + look_idle;
+                return;
+            }
             Err(error) => {
                 self.set_aside::<()>(idx, &error, now);
                 return;
@@ -257,42 +254,62 @@ impl<H> Reader<H> {
             self.news.push(News::Back { file: file.key, gone });
         }
         let known = std::mem::replace(&mut file.size, stat.size);
+        let is_changed = std::mem::replace(&mut file.modified, stat.modified) != stat.modified;
         if stat.size != known {
             file.grew_at = now.mono;
+            file.size_before = known;
             self.news.push(News::Size { file: file.key, size: stat.size });
         }
         let quiet = now.mono.saturating_sub(file.grew_at);
-        let busy = file.is_gone() || quiet < BUSY_FOR;
-        let pause = if busy { self.options.look_busy } else { self.options.look_idle };
-        file.look_at = now.mono + pause;
+        let is_busy = file.is_gone() && file.handle.is_some() || quiet < BUSY_FOR;
+        file.look_at = now.mono + if is_busy { self.options.look_busy } else { look_idle };
+        let is_deleted = stat.links == 0 && file.handle.is_some();
+        if is_deleted && !std::mem::replace(&mut file.is_deleted, true) {
+            file.is_named = false;
+            self.news.push(News::Deleted { file: file.key });
+        }
         if stat.size < file.seen().0 {
             let unread = known.saturating_sub(file.read.offset.0);
-            self.new_generation::<()>(idx, unread, now);
+            self.new_generation::<(), _>(idx, unread, now, files);
         } else if file.has_unseen() {
             self.enqueue(idx);
+        } else if is_changed && file.partial <= self.options.chunk_bytes as u64 {
+            // Without growing: it may have been truncated and have grown as far again.
+            file.partial = 0;
+            self.enqueue(idx);
         } else if file.is_gone() && self.options.grace <= quiet {
-            self.finish(idx);
-        } else if stat.links == 0 {
-            let inode = (file.identity.device, file.identity.inode);
-            self.gone(inode, now);
+            self.finish(idx, now);
+        } else if is_deleted {
+            self.set_gone(idx, true, now);
         }
     }
 
-    /// The file had its last look: a line without a newline is its last, then it is closed.
-    fn finish(&mut self, idx: usize) {
-        let Some(file) = self.slots[idx].as_ref() else { return };
+    /// The file had its last look: a line without a newline is its last, then it is closed; one
+    /// that has a name is looked at now and then, in case that somebody writes to it all the same.
+    fn finish(&mut self, idx: usize, now: Now) {
+        let Some(file) = self.slots[idx].as_mut() else { return };
         if file.partial != 0 {
-            return self.enqueue(idx);
+            self.enqueue(idx);
+        } else if file.is_named {
+            self.doze(idx);
+        } else {
+            self.close(idx, now);
         }
-        self.news.push(News::Closed { file: file.key });
+    }
+
+    /// The file is followed no more.
+    pub(super) fn close(&mut self, idx: usize, now: Now) {
         let Some(file) = self.slots[idx].take() else { return };
+        self.news.push(News::Closed { file: file.key });
+        self.open -= usize::from(file.handle.is_some());
         self.free.push(idx);
         self.by_inode.remove(&(file.identity.device, file.identity.inode));
         if self.by_path.get(&file.path) == Some(&idx) {
             self.by_path.remove(&file.path);
         }
         self.ready.retain(|ready| *ready != idx);
-        self.let_successor_go(file.key);
+        self.leave_stem(&file.stem, idx);
+        self.release_copy_of(&file, now);
     }
 
     /// The file waits after a failure, longer each time. Always `None`.
@@ -308,21 +325,15 @@ impl<H> Reader<H> {
         let (key, news) = (file.key, failed(&file.path, error));
         self.news.push(news);
         self.news.push(News::SetAside { file: key });
-        self.let_successor_go(key);
+        self.let_next_go(idx);
         None
     }
 
     pub(super) fn enqueue(&mut self, idx: usize) {
         let Some(file) = self.slots[idx].as_mut() else { return };
-        if !file.queued {
-            file.queued = true;
+        if !file.is_queued {
+            file.is_queued = true;
             self.ready.push_back(idx);
-        }
-    }
-
-    pub(super) fn let_successor_go(&mut self, before: FileKey) {
-        if let Some(idx) = self.successors.remove(&before) {
-            self.enqueue(idx);
         }
     }
 
@@ -331,16 +342,10 @@ impl<H> Reader<H> {
         self.next_key += self.options.keys.1;
         key
     }
-
-    /// The file that has `path` at the moment.
-    pub(super) fn holder_of(&self, path: &Path) -> Option<(usize, FileKey)> {
-        let idx = *self.by_path.get(path)?;
-        self.slots[idx].as_ref().map(|file| (idx, file.key))
-    }
 }
 
-pub(super) fn failed(path: &Path, error: &io::Error) -> News {
-    News::Failed { path: path.to_owned(), error: error.to_string(), kind: error.kind() }
+pub(super) fn failed(path: &Arc<Path>, error: &io::Error) -> News {
+    News::Failed { path: Arc::clone(path), error: error.to_string(), kind: error.kind() }
 }
 
 pub(super) fn retry_pause(tries: u32) -> Duration {

@@ -183,12 +183,14 @@ metrics! {
     streams: Gauge, "Streams known to the agent";
     labels_demoted: Counter, "Labels moved to structured metadata for having too many values";
     files: Family<State, Gauge>, "Open or waiting files, by state";
+    deleted_bytes: Gauge, "Bytes on disk of deleted files that are kept until they were read";
     lag_bytes: Gauge, "Bytes in files that were not read yet";
     oldest_unsettled_seconds: Seconds, "Time since the oldest unsettled line was read";
     rotations: Counter, "Files found renamed or replaced";
     truncations: Counter, "Files found shorter than before";
     files_unreadable: Family<Why, Counter>, "Files that could not be opened or read, by cause";
     bytes_skipped: Family<Why, Counter>, "Bytes gone before they could be read, by cause";
+    lines_skipped: Family<Why, Counter>, "Lines gone unread that could be counted, by cause";
     checkpoint_saves: Counter, "Checkpoints written";
     checkpoint_failures: Counter, "Checkpoints that could not be written";
     checkpoint_age_seconds: Seconds, "Seconds since the last checkpoint was written";
@@ -279,6 +281,11 @@ impl Metrics {
         self.files_unreadable.get_or_create(&Why { why }).inc();
     }
 
+    /// Counts lines that were gone before they could be read, because of `why`.
+    pub fn skipped_lines(&self, why: &'static str, lines: u64) {
+        self.lines_skipped.get_or_create(&Why { why }).inc_by(lines);
+    }
+
     /// Counts bytes that were gone before they could be read, because of `why`.
     pub fn skipped(&self, why: &'static str, bytes: u64) {
         self.bytes_skipped.get_or_create(&Why { why }).inc_by(bytes);
@@ -337,6 +344,7 @@ mod tests {
         metrics.push_retried("rate");
         metrics.file_unreadable("permission");
         metrics.skipped("vanished", 1);
+        metrics.skipped_lines("given_up", 1);
         let page = metrics.encode();
         let types: Vec<&str> = page.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
         let table: Vec<String> =

@@ -1,20 +1,21 @@
 //! One process: the steps that `skald run` calls, without its threads.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use skald::app::{
-    Board, Clock, Done, FileLog, Ground, Pipeline, Registry, Shared, Source, Windows, Worker,
-    settle,
+    Board, Clock, Done, FileLog, Finder, Ground, Pipeline, Registry, Shared, Source, Told, Windows,
+    Worker, settle,
 };
 use skald::batch::{self, Sealed};
 use skald::checkpoint::{SavedFile, State};
+use skald::discover::{Changes, Found, Node, Renamed};
 use skald::model::{Now, Pool, Reason, SourceId, UnixNanos};
 use skald::parse;
 use skald::push::{Sender, Step};
-use skald::tail::{self, NewFile};
+use skald::tail;
 use skald::telemetry::Metrics;
 
 use crate::checks::{Check, Fate, Meaning, Result, Truth, ensure};
@@ -69,10 +70,9 @@ pub(crate) struct Agent {
     lanes: Vec<Lane>,
     mutation: Mutation,
     rng: fastrand::Rng,
-    /// What the last scan has found: path and worker by inode.
-    found: HashMap<u64, (PathBuf, usize)>,
-    by_path: HashMap<PathBuf, usize>,
-    next: usize,
+    /// What the last scan has found, by inode.
+    found: HashMap<u64, Arc<Path>>,
+    finder: Finder,
     stopping: bool,
 }
 
@@ -105,6 +105,11 @@ impl Agent {
                 look_busy: Duration::from_secs(1),
                 look_idle: Duration::from_secs(10),
                 keys: (idx, knobs.workers as u64),
+                budget: tail::Budget {
+                    open_files: 1000,
+                    deleted_files: 1000,
+                    deleted_bytes: u64::MAX,
+                },
             };
             let batches = batch::Options {
                 bytes_max: knobs.bytes_max,
@@ -128,6 +133,8 @@ impl Agent {
             }
         };
         let lanes = (0..knobs.workers as u64).map(lane).collect();
+        let from_end = vec![false; sources.len()];
+        let finder = Finder::new(Arc::clone(&registry), windows, from_end, false);
         Self {
             registry,
             metrics,
@@ -138,8 +145,7 @@ impl Agent {
             mutation,
             rng,
             found: HashMap::new(),
-            by_path: HashMap::new(),
-            next: 0,
+            finder,
             stopping: false,
         }
     }
@@ -312,47 +318,50 @@ impl Agent {
         })
     }
 
-    /// Looks for files as `discover` does, and tells the workers as `app::control` does.
+    /// Looks for files as `discover` does; what that brings is passed on as in `app::control`.
     pub(crate) fn scan(&mut self, globs_find: impl Fn(&Path) -> bool, now: Now, disk: &mut Disk) {
         if self.stopping {
             return;
         }
+        let mut changes = Changes::default();
         let names = disk.names.iter().filter(|(path, _)| globs_find(path));
-        let names: Vec<(PathBuf, u64, usize)> =
-            names.map(|(path, inode)| (path.clone(), inode.number, inode.source)).collect();
-        let there: HashSet<u64> = names.iter().map(|(_, number, _)| *number).collect();
-        let mut gone: Vec<u64> =
-            self.found.keys().copied().filter(|number| !there.contains(number)).collect();
-        gone.sort_unstable();
-        for number in gone {
-            let (_, worker) = self.found.remove(&number).expect("it was found");
-            self.lanes[worker].worker.gone((1, number), now);
-        }
-        let mut appeared = Vec::new();
-        for (path, number, source) in names {
-            match self.found.get_mut(&number) {
-                Some((known, _)) if *known == path => {}
-                Some((known, worker)) => {
-                    known.clone_from(&path);
-                    self.by_path.insert(path.clone(), *worker);
-                    let resume = self.registry.resume((1, number), &path);
-                    let new = NewFile { path, source: source_id(source), resume, from_end: false };
-                    self.lanes[*worker].worker.renamed((1, number), new, now, disk);
-                }
-                None => appeared.push((path, number, source)),
+        let there: HashMap<u64, (Arc<Path>, usize)> = names
+            .map(|(path, inode)| (inode.number, (path.as_path().into(), inode.source)))
+            .collect();
+        let node = |inode| Node { device: 1, inode };
+        self.found.retain(|number, _| {
+            let stays = there.contains_key(number);
+            changes.gone.extend((!stays).then_some(node(*number)));
+            stays
+        });
+        for (number, (path, source)) in there {
+            let stem = Arc::clone(&path);
+            match self.found.insert(number, Arc::clone(&path)) {
+                Some(known) if known == path => {}
+                Some(_) => changes.renamed.push(Renamed { node: node(number), path, stem }),
+                None => changes.appeared.push(Found {
+                    path,
+                    source: source_id(source),
+                    node: node(number),
+                    stem,
+                    is_outside: false,
+                }),
             }
         }
-        for (path, number, source) in appeared {
-            let next = (self.next + 1) % self.lanes.len();
-            let worker = *self.by_path.entry(path.clone()).or_insert_with(|| {
-                self.next = next;
-                next
-            });
-            self.found.insert(number, (path.clone(), worker));
-            let resume = self.registry.resume((1, number), &path);
-            let new = NewFile { path, source: source_id(source), resume, from_end: false };
-            self.lanes[worker].worker.found(new, now, disk);
-        }
+        changes.gone.sort();
+        changes.renamed.sort_by(|a, b| a.path.cmp(&b.path));
+        changes.appeared.sort_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
+        let lanes = &mut self.lanes;
+        self.finder.pass_on(changes, now, |source, told| {
+            let idx = usize::from(source.0) % lanes.len();
+            let worker = &mut lanes[idx].worker;
+            match told {
+                Told::Found(new) => worker.found(new, now, disk),
+                Told::Renamed(inode, new) => worker.renamed(inode, new, now, disk),
+                Told::Gone(inode) => worker.gone(inode, now),
+                Told::Wake | Told::Data(_) | Told::Input(_) | Told::EndOfInput | Told::Stop => {}
+            }
+        });
         for lane in &mut self.lanes {
             lane.turn_at = lane.turn_at.min(now.mono);
         }

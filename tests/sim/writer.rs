@@ -174,6 +174,7 @@ impl Writer {
         let read = read_to(&slot.inode).filter(|_| is_known).unwrap_or(0);
         truth.destroyed(old, read);
         slot.inode.data.borrow_mut().clear();
+        slot.inode.touch();
         slot.inode.generation.set(new_generation(truth, slot.inode.number));
     }
 
@@ -301,6 +302,7 @@ fn new_generation(truth: &mut Truth, inode: u64) -> usize {
 
 fn write(inode: &Inode, truth: &mut Truth, bytes: &[u8]) {
     inode.data.borrow_mut().extend_from_slice(bytes);
+    inode.touch();
     truth.generations[inode.generation.get()].content.extend_from_slice(bytes);
 }
 

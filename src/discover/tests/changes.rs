@@ -1,7 +1,7 @@
 //! What differs from one look to the next.
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
 
@@ -35,6 +35,35 @@ fn files_come_move_and_go() {
     tree.write("/late/a");
     check("+/late/a");
     fs_err::remove_dir_all(tree.path("late")).unwrap();
+    check("-1");
+}
+
+#[test]
+fn what_was_rotated_out_of_the_globs_is_found() {
+    let tree = Tree::new(&["/a.log", "/a.log.1.gz", "/b.txt.1", "/real/c.log"]);
+    symlink(tree.path("real/c.log"), tree.path("c.log")).unwrap();
+    let mut globs = tree.globs(0, &["*.log"]);
+    globs.symlink_roots = vec![tree.path("real")];
+    globs.exclude = vec!["*.err.1".to_owned()];
+    let mut scanner = scanner([globs]);
+    let mut check = |expected: &str| assert_eq!(tree.changes(&mut scanner), expected);
+    check("+/a.log ~/a.log.1.gz +/c.log");
+    // Twice between two looks: one was never seen under its first name.
+    tree.rename("/a.log", "/a.log.2");
+    tree.write("/a.log.1");
+    tree.write("/a.log");
+    check("+/a.log ~/a.log.1 >/a.log.2");
+    tree.rename("/a.log.2", "/a.log.3");
+    check(">/a.log.3");
+    // Beside the file, not beside the link.
+    tree.rename("/real/c.log", "/real/c.log.20261125-101010");
+    tree.write("/real/c.log");
+    check("+/c.log >/real/c.log.20261125-101010");
+    tree.write("/a.err.log");
+    tree.write("/a.err.1");
+    tree.write("/a.log.tmp");
+    check("+/a.err.log");
+    tree.rename("/a.log.3", "/archive");
     check("-1");
 }
 

@@ -69,7 +69,8 @@ impl Tree {
     /// The paths of all files, sorted.
     fn files(&self, scanner: &mut Scanner) -> Vec<String> {
         scanner.changes(now(0));
-        let mut paths: Vec<String> = scanner.files().map(|found| self.show(&found.path)).collect();
+        let matches = scanner.files().filter(|found| !found.is_outside);
+        let mut paths: Vec<String> = matches.map(|found| self.show(&found.path)).collect();
         paths.sort();
         paths
     }
@@ -78,12 +79,15 @@ impl Tree {
         scanner.troubles().join("\n").replace(&self.path("").display().to_string(), "/")
     }
 
-    /// `+` appeared, `>` renamed, `-` how many are gone.
+    /// `+` appeared, `~` appeared as a rotated file, `>` renamed, `-` how many are gone.
     fn changes(&self, scanner: &mut Scanner) -> String {
         let Changes { appeared, renamed, gone } = scanner.changes(now(0));
         let mut shown: Vec<String> = Vec::new();
-        shown.extend(appeared.iter().map(|found| format!("+{}", self.show(&found.path))));
-        shown.extend(renamed.iter().map(|(_, path)| format!(">{}", self.show(path))));
+        shown.extend(appeared.iter().map(|found| {
+            let sign = if found.is_outside { '~' } else { '+' };
+            format!("{sign}{}", self.show(&found.path))
+        }));
+        shown.extend(renamed.iter().map(|renamed| format!(">{}", self.show(&renamed.path))));
         if !gone.is_empty() {
             shown.push(format!("-{}", gone.len()));
         }

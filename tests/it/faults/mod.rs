@@ -5,16 +5,22 @@
 //! test says so and counts as skipped; with `SKALD_FAULTS=all` in the environment, as in CI, it
 //! fails.
 
+mod acks;
 mod bytes;
+mod deleted;
 mod dns;
 mod exit;
 mod host;
+mod kill;
 mod loki;
 mod network;
 mod order;
+mod rotation;
 mod stdin;
+mod storage;
 mod time;
 mod tls;
+mod tools;
 
 use std::io::Write as _;
 

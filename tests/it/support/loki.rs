@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use skald::app;
 use skald::receive::{Answer, Answers, Clock, Options, Receiver, Store};
@@ -61,13 +61,15 @@ pub(super) fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(start)
 }
 
-/// A loopback address of our own, so that nobody else answers there and nobody takes the port.
+/// A loopback address of our own, so that nobody else answers there and nobody takes the port:
+/// `port` or, when the hosts of this process are used up, one above it.
 pub(crate) fn address(port: u16) -> SocketAddr {
-    static LAST: AtomicU8 = AtomicU8::new(0);
-    let last = LAST.fetch_add(1, Ordering::Relaxed);
-    assert!(last < 250, "out of addresses");
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const HOSTS: u16 = 250;
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    let host = u8::try_from(next % HOSTS).unwrap() + 1;
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    SocketAddr::from((Ipv4Addr::new(127, 100 + high % 100, low, last + 1), port))
+    SocketAddr::from((Ipv4Addr::new(127, 100 + high % 100, low, host), port + next / HOSTS))
 }
 
 /// An answer with `status` and `body`, given once.

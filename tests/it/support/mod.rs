@@ -42,6 +42,11 @@ pub(crate) fn within(patience: Duration, mut is_so: impl FnMut() -> bool) -> boo
     }
 }
 
+/// Lets `time` pass, for those that write beside a real process at their own pace.
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Waits until `value` has stayed the same for `quiet`, and returns it.
 #[track_caller]
 pub(crate) fn settled<T: PartialEq + std::fmt::Debug>(

@@ -1,0 +1,196 @@
+//! The generations of a file: which is read first, and what truncation has cut off.
+//!
+//! Files of one stem are generations of one log. The older one is read to its end before the next
+//! begins. `copytruncate` makes generations of one inode: it copies the file, then truncates it.
+//! The copy is recognised and held; when the file is found truncated, reading goes on in the copy,
+//! from the old offset. So it does when the file is gone, as after a compressor.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::file::{State, Tracked};
+use super::identity;
+use super::news::{Loss, NewFile, News};
+use super::reader::Reader;
+use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now, UnixNanos};
+
+/// How long a copy of a truncated file is looked for before its unread bytes count as lost.
+const COPY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A copy of a file that is followed. There is nothing in it that cannot be read from the file, as
+/// long as that is not truncated.
+#[derive(Debug)]
+pub(super) struct Held<H> {
+    of: FileKey,
+    handle: H,
+    new: NewFile,
+    stat: FileStat,
+}
+
+/// What a truncated file held behind the place it was read to.
+#[derive(Debug)]
+pub(super) struct Missing {
+    file: FileKey,
+    bytes: u64,
+    until: Duration,
+}
+
+impl<H> Reader<H> {
+    /// Whether an older generation has something left that can be read.
+    pub(super) fn must_wait(&self, idx: usize) -> bool {
+        let Some(file) = self.slots[idx].as_ref() else { return false };
+        let goes_first = |other: &&usize| {
+            self.slots[**other].as_ref().is_some_and(|other| {
+                other.rank < file.rank
+                    && other.source == file.source
+                    && other.has_unseen()
+                    && !matches!(other.state, State::SetAside { .. })
+            })
+        };
+        self.generations(&file.stem).iter().any(|other| goes_first(&other))
+    }
+
+    /// The file has nothing to read for now: those that wait for it may try.
+    pub(super) fn let_next_go(&mut self, idx: usize) {
+        let Some(file) = self.slots[idx].as_ref() else { return };
+        let stem = Arc::clone(&file.stem);
+        self.let_go(&stem, idx);
+    }
+
+    fn let_go(&mut self, stem: &Path, but: usize) {
+        let others: Vec<usize> =
+            self.generations(stem).iter().copied().filter(|idx| *idx != but).collect();
+        for idx in others {
+            if self.slots[idx].as_ref().is_some_and(Tracked::has_unseen) {
+                self.enqueue(idx);
+            }
+        }
+    }
+
+    /// One more generation: what the others have left is looked at first.
+    pub(super) fn join_stem(&mut self, stem: &Arc<Path>, idx: usize, now: Now) {
+        let generations = self.by_stem.entry(Arc::clone(stem)).or_default();
+        for other in &*generations {
+            if let Some(file) = self.slots[*other].as_mut() {
+                file.look_at = now.mono;
+                self.look_at = now.mono;
+            }
+        }
+        generations.push(idx);
+    }
+
+    pub(super) fn leave_stem(&mut self, stem: &Path, idx: usize) {
+        let Some(generations) = self.by_stem.get_mut(stem) else { return };
+        generations.retain(|other| *other != idx);
+        if generations.is_empty() {
+            self.by_stem.remove(stem);
+        } else {
+            self.let_go(stem, idx);
+        }
+    }
+
+    fn generations(&self, stem: &Path) -> &[usize] {
+        self.by_stem.get(stem).map_or(&[], Vec::as_slice)
+    }
+
+    /// The followed file that a rotated one is a copy of.
+    pub(super) fn original_of<D: Files<File = H>>(
+        &self,
+        new: &NewFile,
+        handle: &H,
+        stat: &FileStat,
+        files: &mut D,
+    ) -> std::io::Result<Option<FileKey>> {
+        for idx in self.generations(&new.stem) {
+            let Some(file) = self.slots[*idx].as_ref() else { continue };
+            if identity::is_copy(files, handle, stat, file)? {
+                return Ok(Some(file.key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps a copy for the case that its original is truncated or goes.
+    pub(super) fn hold(&mut self, of: FileKey, handle: H, new: NewFile, stat: FileStat) {
+        self.held.retain(|held| held.of != of);
+        self.held.push(Held { of, handle, new, stat });
+    }
+
+    /// The file begins anew at 0, under a new key; `unread` bytes of it are known to be gone, unless
+    /// there is a copy. Always `None`.
+    pub(super) fn new_generation<T, D: Files<File = H>>(
+        &mut self,
+        idx: usize,
+        unread: u64,
+        now: Now,
+        files: &mut D,
+    ) -> Option<T> {
+        let new = self.new_key();
+        let file = self.slots[idx].as_mut()?;
+        let old = std::mem::replace(&mut file.key, new);
+        let (read, rank) = (file.read, file.rank);
+        (file.read, file.partial, file.head) = (Mark::default(), 0, Fingerprint::default());
+        (file.grew_at, file.look_at) = (now.mono, now.mono + self.options.look_busy);
+        file.trail.clear();
+        file.rank = (now.wall.max(UnixNanos(rank.0.0.saturating_add(1))), new);
+        self.news.push(News::Truncated { old, new });
+        let copied = self.held.iter().position(|held| held.of == old).map(|at| {
+            let mut held = self.held.swap_remove(at);
+            // It was still being written when it was found.
+            held.stat = files.stat(&held.handle).unwrap_or(held.stat);
+            held
+        });
+        let there = copied.as_ref().map_or(0, |held| held.stat.size);
+        // What was written behind the copier's back.
+        let missing = unread.min((read.offset.0 + unread).saturating_sub(there));
+        if 0 < missing {
+            let until = now.mono + COPY_WITHIN;
+            self.missing.push(Missing { file: old, bytes: missing, until });
+        }
+        if let Some(held) = copied {
+            self.go_on_in(held, read, rank, now);
+        }
+        self.let_next_go(idx);
+        self.enqueue(idx);
+        None
+    }
+
+    /// Reading goes on in a copy, at the place where the original was.
+    fn go_on_in(&mut self, held: Held<H>, read: Mark, rank: (UnixNanos, FileKey), now: Now) {
+        let Held { of, handle, new, stat } = held;
+        let offset = FileOffset(stat.size);
+        let start = if read.offset <= offset { read } else { Mark { offset, ..Mark::default() } };
+        let kin = Some(identity::Kin::Copy { of: Some(of) });
+        self.insert(new, handle, &stat, start, kin, Some(rank), now);
+    }
+
+    /// The original is followed no more: what a copy has beyond the place that it was read to is
+    /// read, mostly nothing, and the copy is known from here on.
+    pub(super) fn release_copy_of(&mut self, original: &Tracked<H>, now: Now) {
+        let Some(at) = self.held.iter().position(|held| held.of == original.key) else { return };
+        let held = self.held.swap_remove(at);
+        self.go_on_in(held, original.read, original.rank, now);
+    }
+
+    /// A copy of the truncated file was found: what is not in it either is lost.
+    pub(super) fn found_copy_of(&mut self, file: FileKey, start: u64, size: u64) {
+        for missing in self.missing.iter_mut().filter(|missing| missing.file == file) {
+            missing.bytes = missing.bytes.saturating_sub(size.saturating_sub(start));
+        }
+        self.missing.retain(|missing| missing.bytes != 0);
+    }
+
+    /// What no copy was found of is lost.
+    pub(super) fn give_up_missing(&mut self, now: Now) {
+        for missing in self.missing.extract_if(.., |missing| missing.until <= now.mono) {
+            let Missing { file, bytes, .. } = missing;
+            self.news.push(News::Lost { file, bytes, why: Loss::Truncated });
+        }
+    }
+
+    /// Nothing more will be read: what is missing is lost.
+    pub fn end(&mut self, now: Now) {
+        self.give_up_missing(Now { mono: now.mono + COPY_WITHIN, ..now });
+    }
+}

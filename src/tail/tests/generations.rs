@@ -1,0 +1,215 @@
+//! Generations of one file: rotated, copied, compressed, truncated, deleted.
+
+use super::*;
+
+#[test]
+fn a_copy_is_read_where_truncation_cut_the_file_off() {
+    for (copied_late, regrown) in
+        [(false, "7\n"), (false, "regrown to more than there was\n"), (true, "7\n")]
+    {
+        let mut bench = Bench::new();
+        bench.append("a", "1\n2\n");
+        bench.find("a", None, false);
+        assert_eq!(bench.lines(), ["1", "2"]);
+        let before = bench.head();
+        bench.append("a", "3\n4\n");
+        fs_err::copy(bench.path("a"), bench.path("a.1")).unwrap();
+        if !copied_late {
+            bench.find_as("a.1", "a", None, Begin::Start);
+        }
+        fs_err::write(bench.path("a"), regrown).unwrap();
+        if copied_late {
+            // The truncation is seen first.
+            assert_eq!(bench.lines(), ["7"]);
+            let resume = Resume {
+                head: before,
+                mark: bench.marks[0],
+                kin: Kin::Copy { of: Some(FileKey(1)) },
+            };
+            bench.find_as("a.1", "a", Some(resume), Begin::Start);
+            assert_eq!(bench.lines(), ["3", "4"]);
+        } else {
+            assert_eq!(bench.lines(), ["3", "4", regrown.trim_end()]);
+        }
+        bench.seconds += 20;
+        bench.lines();
+        assert_eq!(bench.lost(), []);
+    }
+}
+
+#[test]
+fn what_no_copy_has_is_lost_and_said() {
+    let mut bench = Bench::new();
+    bench.append("a", "1\n2\n");
+    bench.find("a", None, false);
+    bench.lines();
+    bench.append("a", "3\n");
+    // It is seen to have grown, and waits to be read.
+    let now = bench.now();
+    bench.reader.hint(&bench.path("a"), now, &mut Disk);
+    fs_err::write(bench.path("a"), "4\n").unwrap();
+    assert_eq!(bench.lines(), ["4"]);
+    assert_eq!(bench.lost(), []);
+    bench.seconds += 11;
+    bench.lines();
+    assert_eq!(bench.lost(), [(2, Loss::Truncated)]);
+}
+
+#[test]
+fn a_copy_of_a_file_that_is_not_truncated_is_not_read() {
+    let mut bench = Bench::new();
+    bench.append("a", "1\n2\n");
+    bench.find("a", None, false);
+    assert_eq!(bench.lines(), ["1", "2"]);
+    fs_err::copy(bench.path("a"), bench.path("a.1")).unwrap();
+    bench.find_as("a.1", "a", None, Begin::Start);
+    bench.append("a", "3\n");
+    assert_eq!(bench.lines(), ["3"]);
+    // Its original goes: what the copy has not is not missed, and nothing comes twice.
+    let (inode, now) = (bench.inode("a"), bench.now());
+    fs_err::remove_file(bench.path("a")).unwrap();
+    bench.reader.gone(inode, now);
+    bench.seconds += 20;
+    assert_eq!((bench.lines(), bench.lines()), (vec![], vec![]));
+    assert!(bench.closed());
+}
+
+#[test]
+fn a_compressed_generation_is_read_on_inside() {
+    use std::io::Write as _;
+    let pack = |plain: &[u8]| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(plain).unwrap();
+        gzip.finish().unwrap()
+    };
+    let mut bench = Bench::new();
+    let plain: String = (0..100).map(|line| format!("line {line}\n")).collect();
+    bench.append("a", &plain[..350]);
+    bench.find("a", None, false);
+    let lines = bench.lines().len();
+    let resume =
+        Resume { head: bench.head(), mark: bench.last.unwrap(), kin: Kin::Copy { of: None } };
+    let mut other = Bench::new();
+    other.append("a.2.gz", pack(plain.as_bytes()));
+    other.find_as("a.2.gz", "a", Some(resume), Begin::Start);
+    let rest: Vec<String> = plain.lines().skip(lines).map(str::to_owned).collect();
+    assert_eq!(other.lines(), rest);
+    // Not whole yet: tried again.
+    let packed = pack(plain.replace("line", "more").as_bytes());
+    other.append("a.3.gz", &packed[..packed.len() / 2]);
+    other.find_as("a.3.gz", "a", None, Begin::Start);
+    assert_eq!(other.lines(), [""; 0]);
+    other.append("a.3.gz", &packed[packed.len() / 2..]);
+    other.seconds += 5;
+    assert_eq!(other.lines().len(), 100);
+}
+
+#[test]
+fn generations_are_read_the_oldest_first_whenever_they_are_found() {
+    let mut bench = Bench::new();
+    for name in ["a.2", "a.1", "a"] {
+        bench.append(name, format!("{name}\n"));
+        // A file system's clock may stand for some milliseconds.
+        let birth = || fs_err::metadata(bench.path(name)).unwrap().modified().unwrap();
+        while {
+            fs_err::write(bench.path("now"), "").unwrap();
+            fs_err::metadata(bench.path("now")).unwrap().modified().unwrap() <= birth()
+        } {}
+    }
+    bench.find("a", None, false);
+    bench.find_as("a.1", "a", None, Begin::Start);
+    bench.find_as("a.2", "a", None, Begin::Start);
+    assert_eq!(bench.lines(), ["a.2", "a.1", "a"]);
+}
+
+#[test]
+fn what_is_from_before_our_time_is_only_remembered() {
+    let mut bench = Bench::new();
+    bench.append("a.1", "old\n");
+    bench.append("a", "new\n");
+    bench.find("a", None, false);
+    bench.find_as("a.1", "a", None, Begin::Never);
+    assert_eq!(bench.lines(), ["new"]);
+    assert!(bench.closed());
+    assert_eq!(bench.reader.open_files(), 1);
+}
+
+#[test]
+fn nuls_that_nobody_wrote_are_skipped() {
+    let mut bench = Bench::new();
+    bench.append("a", "1\n");
+    bench.find("a", None, false);
+    assert_eq!(bench.lines(), ["1"]);
+    // Truncated, and the writer goes on at its old offset.
+    let file = OpenOptions::new().write(true).truncate(true).open(bench.path("a")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"2\n", 3 << 30).unwrap();
+    assert_eq!(bench.lines(), ["2"]);
+    let skipped: u64 = bench
+        .news
+        .iter()
+        .map(|news| if let News::Skipped { bytes, .. } = news { *bytes } else { 0 })
+        .sum();
+    assert_eq!(skipped, 3 << 30);
+    // These were written.
+    bench.append("a", "\0\0\n");
+    assert_eq!(bench.lines(), ["\0\0"]);
+}
+
+#[test]
+fn descriptors_are_closed_and_opened_again_within_the_budget() {
+    let mut bench = Bench::new();
+    bench.reader = Reader::new(Options {
+        budget: Budget { open_files: 3, deleted_files: 9, deleted_bytes: 1 << 20 },
+        ..bench.reader.options.clone()
+    });
+    let names: Vec<String> = (0..10).map(|name| format!("f{name}")).collect();
+    for round in 0..3 {
+        for name in &names {
+            bench.append(name, format!("{name} {round}\n"));
+            if round == 0 {
+                bench.find(name, None, false);
+            }
+        }
+        let mut lines = bench.lines();
+        lines.sort();
+        let expected: Vec<String> = names.iter().map(|name| format!("{name} {round}")).collect();
+        assert_eq!(lines, expected);
+        assert!(bench.reader.open <= 3, "{}", bench.reader.open);
+    }
+    assert_eq!(bench.lost(), []);
+}
+
+#[test]
+fn deleted_files_beyond_the_budget_are_given_up_the_oldest_first() {
+    let mut bench = Bench::new();
+    bench.reader.options.budget.deleted_bytes = 8;
+    for name in ["a", "b", "c"] {
+        bench.append(name, "1\n2\n");
+        bench.find(name, None, false);
+        let inode = bench.inode(name);
+        fs_err::remove_file(bench.path(name)).unwrap();
+        let now = bench.now();
+        bench.reader.gone(inode, now);
+    }
+    let lines = bench.lines();
+    assert_eq!(lines, ["1", "2", "1", "2"]);
+    let given_up: Vec<(u64, u64)> = bench
+        .news
+        .iter()
+        .filter_map(|news| {
+            let News::GivenUp { bytes, lines, .. } = news else { return None };
+            Some((*bytes, *lines))
+        })
+        .collect();
+    assert_eq!(given_up, [(4, 2)]);
+}
+
+#[test]
+fn regrowth_to_the_same_size_is_seen() {
+    let mut bench = Bench::new();
+    bench.append("a", "1\n2\n");
+    bench.find("a", None, false);
+    assert_eq!(bench.lines(), ["1", "2"]);
+    fs_err::write(bench.path("a"), "3\n4\n").unwrap();
+    assert_eq!(bench.lines(), ["3", "4"]);
+}
