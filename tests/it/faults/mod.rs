@@ -12,6 +12,7 @@ mod dns;
 mod exit;
 mod host;
 mod kill;
+mod limits;
 mod loki;
 mod network;
 mod order;
