@@ -52,14 +52,6 @@ impl Files for Fake {
         unreachable!("a checkpoint is read whole")
     }
 
-    fn look(&mut self, _: &Path) -> io::Result<FileStat> {
-        unreachable!()
-    }
-
-    fn data_from(&mut self, (): &(), _: u64) -> u64 {
-        unreachable!()
-    }
-
     fn read_at(&mut self, (): &(), _: &mut [u8], _: u64) -> io::Result<usize> {
         unreachable!("a checkpoint is read whole")
     }

@@ -114,6 +114,10 @@ pub(super) fn by_sight(text: &str) -> Vec<Range<usize>> {
         let line_start = text[..key.start()].rfind('\n').map_or(0, |newline| newline + 1);
         let indent = indent_of(&text[line_start..]);
         let value = found.get_match().end();
+        // A variable with its default, which is hidden anyway.
+        if text[value..].starts_with('-') && text[..key.start()].ends_with("${") {
+            continue;
+        }
         done = text[value..].find('\n').map_or(text.len(), |len| value + len + 1);
         secrets.push(trimmed(text, value..done));
         // A value of many lines is indented.
@@ -144,9 +148,10 @@ fn anywhere(text: &str) -> Vec<Range<usize>> {
     IN_URL.captures_iter(text).chain(DEFAULT.captures_iter(text)).filter_map(group).collect()
 }
 
-/// A value as it was written, for a message.
+/// A key or value as it was written, for a message. Where a quote was forgotten, it holds what
+/// were keys with their values.
 pub(super) fn written(text: &str) -> String {
-    Masked::new(text, anywhere(text)).text
+    Masked::new(text, by_sight(text)).text
 }
 
 fn collect(node: &Node, secret: bool, secrets: &mut Vec<Range<usize>>) {

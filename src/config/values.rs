@@ -20,8 +20,9 @@ type Problems = Vec<Problem>;
 /// Longest piece of a value in a message, in characters.
 const SHOWN_CHARS: usize = 60;
 
-/// A piece of the file for a message: short, on one line.
+/// A piece of the file for a message: short, on one line, without what looks like a secret.
 pub(super) fn short(text: &str) -> String {
+    let text = secret::written(text);
     let mut short: String = text.chars().take(SHOWN_CHARS).collect();
     if short.len() < text.len() {
         short.push('…');
@@ -34,7 +35,7 @@ pub(super) fn short(text: &str) -> String {
 
 /// What a message may show of a value: never what came out of the environment.
 pub(super) fn shown(text: &Text) -> String {
-    short(&secret::written(text.written.as_ref().unwrap_or(&text.text)))
+    short(text.written.as_ref().unwrap_or(&text.text))
 }
 
 /// Reports a value that is wrong: `message`, with `label` beside the caret.

@@ -67,11 +67,16 @@ pub trait Files {
     ///
     /// # Errors
     /// Those of `stat(2)`.
-    fn look(&mut self, path: &Path) -> io::Result<FileStat>;
+    fn look(&mut self, path: &Path) -> io::Result<FileStat> {
+        let file = self.open(path)?;
+        self.stat(&file)
+    }
 
     /// The first place at or behind `offset` that is not in a hole; the end of the file when
     /// nothing but a hole follows. `offset` itself where the file system cannot tell.
-    fn data_from(&mut self, file: &Self::File, offset: u64) -> u64;
+    fn data_from(&mut self, _: &Self::File, offset: u64) -> u64 {
+        offset
+    }
 
     /// Reads at `offset` into `buf`, as much as one system call gives; 0 is the end of the file.
     ///

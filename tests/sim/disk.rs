@@ -247,17 +247,6 @@ impl Files for Disk {
         })
     }
 
-    fn look(&mut self, path: &Path) -> io::Result<FileStat> {
-        let inode = self.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        inode.opens.set(inode.opens.get() + 1);
-        let handle = Handle(Rc::clone(inode));
-        self.stat(&handle)
-    }
-
-    fn data_from(&mut self, _: &Handle, offset: u64) -> u64 {
-        offset
-    }
-
     fn read_at(&mut self, file: &Handle, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.log_operation()?;
         let data = file.0.data.borrow();

@@ -81,6 +81,21 @@ fn line_ends_and_marks_of_windows_do_not_matter() {
     .assert_eq(&rendered);
 }
 
+/// A value then holds what were keys and values.
+#[test]
+fn a_forgotten_quote_shows_no_password() {
+    let text = r#"sources: [{files: "log/app.log}]
+loki:
+  basic_auth:
+    username: u
+    password: hunter2
+labels: {app: "}]"#;
+    let rendered = load_text(text).report.render(false);
+    let first = rendered.lines().next().unwrap_or_default();
+    assert_eq!(first, "error: `log/app.log}] loki: basic_auth: *** ` is a relative path");
+    assert!(!rendered.contains("hunter2"), "{rendered}");
+}
+
 /// Pieces that make trouble together.
 const PIECES: [&str; 40] = [
     "loki:",
