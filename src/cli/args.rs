@@ -157,12 +157,18 @@ pub struct Receive {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3100")]
     pub listen: std::net::SocketAddr,
-    /// Append every received entry to this file, as JSON lines
+    /// Append every stored entry to this file, as JSON lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
     /// Entries that are kept in memory; the oldest are forgotten
     #[arg(long, value_name = "ENTRIES", default_value_t = 1_000_000)]
     pub keep: usize,
+    /// All of Loki's defaults: also its rates (4 MiB/s, 3 MiB/s a stream), sharding, service_name
+    #[arg(long)]
+    pub loki_defaults: bool,
+    /// Set one of Loki's settings, e.g. max_global_streams_per_user=10; may be given often
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, String)>,
 }
 
 /// `skald health`.
@@ -174,6 +180,11 @@ pub struct Health {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a setting is written NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

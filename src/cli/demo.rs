@@ -13,7 +13,7 @@ use super::args::{Log, Ship};
 use super::{receive, setup};
 use crate::app::{Agent, Clock, Common, Extras};
 use crate::model::UnixNanos;
-use crate::receive::{Direction, Query, Receiver, Span, Store};
+use crate::receive::{Direction, Options, Query, Receiver, Span, Store};
 use crate::telemetry::{LevelFilter, Metrics, init_log};
 
 /// An hour of a video-generation backend, made by `config/demo/generate.py`.
@@ -41,8 +41,8 @@ async fn show(folder: &Path, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let text = LOG.replace(HOUR, &last_hour(clock.now().wall));
     let file = folder.join("veogen.log");
     fs_err::write(&file, &text)?;
-    let receiver =
-        Receiver::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), receive::options()).await?;
+    let options = Options::new(receive::clock());
+    let receiver = Receiver::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), options).await?;
     let url = format!("http://{}", receiver.addr());
     writeln!(out, "skald run --url {url} --label app=veogen {}\n", file.display())?;
 

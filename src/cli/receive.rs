@@ -11,9 +11,18 @@ use crate::receive::{Clock, Options, Receiver};
 use crate::telemetry::init_log;
 
 /// The receiver's clock is the agent's.
-pub(super) fn options() -> Options {
+pub(super) fn clock() -> Clock {
     let clock = app::Clock::start();
-    Options::new(Clock::new(move || clock.now().wall))
+    Clock::new(move || clock.now().wall)
+}
+
+fn options(args: &Receive) -> anyhow::Result<Options> {
+    let options = if args.loki_defaults { Options::loki } else { Options::new };
+    let mut options = Options { keep: args.keep, out: args.out.clone(), ..options(clock()) };
+    for (name, value) in &args.settings {
+        options.set(name, value).map_err(anyhow::Error::msg)?;
+    }
+    Ok(options)
 }
 
 pub(super) fn receive(args: &Receive, log: &Log, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -22,7 +31,7 @@ pub(super) fn receive(args: &Receive, log: &Log, out: &mut dyn Write) -> anyhow:
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let options = Options { keep: args.keep, out: args.out.clone(), ..options() };
+    let options = options(args)?;
     runtime.block_on(async {
         let receiver = Receiver::start(args.listen, options).await?;
         writeln!(out, "receiving on http://{}", receiver.addr())?;
@@ -35,7 +44,8 @@ pub(super) fn receive(args: &Receive, log: &Log, out: &mut dyn Write) -> anyhow:
         }
         let stats = receiver.store().stats();
         receiver.stop().await?;
-        writeln!(out, "received {} entries in {} streams", stats.entries, stats.per_stream.len())?;
+        let (entries, streams) = (stats.entries, stats.streams);
+        writeln!(out, "stored {entries} entries in {streams} streams")?;
         Ok(ExitCode::SUCCESS)
     })
 }

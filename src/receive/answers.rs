@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 
-/// What happens to the next `times` pushes.
+use super::logql::Query;
+
+/// What happens to the next `times` pushes that it applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Answer {
@@ -24,6 +26,14 @@ pub struct Answer {
     pub store: bool,
     /// Closes the connection without an answer.
     pub reset: Option<Reset>,
+    /// Only pushes with this `X-Scope-OrgID`.
+    pub tenant: Option<String>,
+    /// Only so many pushes of a hundred, by the dice of [`Answers::seed`].
+    pub percent: u8,
+    /// A query, e.g. `{app="shop"} |= "poison"` or `{} |= "poison"`: refuses the entries that it
+    /// finds, with `status` (400) and `body` in the text, as Loki refuses invalid entries: the
+    /// others are stored.
+    pub refuse: Option<String>,
 }
 
 impl Default for Answer {
@@ -36,15 +46,25 @@ impl Default for Answer {
             times: 1,
             store: false,
             reset: None,
+            tenant: None,
+            percent: 100,
+            refuse: None,
         }
     }
 }
 
 impl Answer {
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.status?).ok()
+    }
+
     /// Refuses what cannot be sent.
     pub(super) fn check(&self) -> Result<(), String> {
         if let Some(status) = self.status.filter(|status| !(200..1000).contains(status)) {
             return Err(format!("status {status} is not in 200..1000"));
+        }
+        if let Some(Err(error)) = self.refuse.as_deref().map(Query::parse_any) {
+            return Err(format!("refuse: {error}"));
         }
         for (name, value) in &self.headers {
             if name.parse::<HeaderName>().is_err() || HeaderValue::from_str(value).is_err() {
@@ -59,46 +79,71 @@ impl Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reset {
+    /// After half of the body was read.
+    Body,
     /// Before anything was stored.
     Before,
     /// After the push was stored.
     After,
+    /// The same, and half of the status line was sent.
+    Status,
 }
 
-/// The answers to come, first in first out. Clones share them.
-#[derive(Debug, Clone, Default)]
-pub struct Answers(Arc<Mutex<VecDeque<Answer>>>);
+/// The answers to come: a push gets the first that applies to it. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Answers(Arc<Mutex<Script>>);
+
+#[derive(Debug)]
+struct Script {
+    queue: VecDeque<Answer>,
+    dice: fastrand::Rng,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        let script = Script { queue: VecDeque::new(), dice: fastrand::Rng::with_seed(0) };
+        Self(Arc::new(Mutex::new(script)))
+    }
+}
 
 impl Answers {
-    /// Adds `answers` behind those that wait; an endless one makes way for them.
+    /// Adds `answers` behind those that wait; endless ones make way for them.
     pub fn add(&self, answers: impl IntoIterator<Item = Answer>) {
-        let mut queue = self.queue();
-        if queue.back().is_some_and(|last| last.times == 0) {
-            queue.pop_back();
-        }
+        let queue = &mut self.script().queue;
+        queue.retain(|answer| answer.times > 0);
         queue.extend(answers);
     }
 
     /// Back to usual answers.
     pub fn clear(&self) {
-        self.queue().clear();
+        self.script().queue.clear();
     }
 
-    /// The answer for the push at hand, if one was written.
-    pub(super) fn next(&self) -> Option<Answer> {
-        let mut queue = self.queue();
-        let first = queue.front_mut()?;
-        match first.times {
-            0 => Some(first.clone()),
-            1 => queue.pop_front(),
+    /// Begins the dice of `percent` anew: the same seed and pushes give the same answers.
+    pub fn seed(&self, seed: u64) {
+        self.script().dice = fastrand::Rng::with_seed(seed);
+    }
+
+    /// The answer for the push of `tenant` at hand, if one was written.
+    pub(super) fn next(&self, tenant: Option<&str>) -> Option<Answer> {
+        let Script { queue, dice } = &mut *self.script();
+        let applies = |answer: &Answer| {
+            answer.tenant.as_deref().is_none_or(|only| tenant == Some(only))
+                && (answer.percent >= 100 || dice.u8(0..100) < answer.percent)
+        };
+        let idx = queue.iter().position(applies)?;
+        let answer = queue.get_mut(idx)?;
+        match answer.times {
+            0 => Some(answer.clone()),
+            1 => queue.remove(idx),
             _ => {
-                first.times -= 1;
-                Some(first.clone())
+                answer.times -= 1;
+                Some(answer.clone())
             }
         }
     }
 
-    fn queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Answer>> {
+    fn script(&self) -> std::sync::MutexGuard<'_, Script> {
         self.0.lock().expect("BUG: a thread panicked while it held the answers")
     }
 }

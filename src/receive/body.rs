@@ -1,21 +1,28 @@
 //! From the bytes of a push request to its streams, with Loki's errors.
 
+use std::borrow::Cow;
+use std::io::{self, Read};
+
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use flate2::read::{DeflateDecoder, GzDecoder};
 use prost::Message as _;
 use serde_json::Value;
 
 use super::http::Refusal;
 use super::labels::Labels;
-use crate::wire::push::{Entry, LabelPair, PushRequest, Stream, Timestamp};
+use super::message::{Entry, Pair, Request, Stream, Time};
 
 /// First and last second of the years 1 to 9999.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
+/// Most bytes that a body is inflated to; Loki has no limit but its memory.
+const INFLATED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// What a request holds.
 #[derive(Debug)]
 pub(super) struct Body {
-    pub(super) request: PushRequest,
+    pub(super) request: Request,
     /// Bytes before compression.
     pub(super) encoded_bytes: usize,
 }
@@ -26,22 +33,39 @@ pub(super) fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<Body, Refusal>
         headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default()
     };
     let encoding = header(CONTENT_ENCODING);
-    if !matches!(&*encoding, "" | "snappy") {
-        let text = format!("Content-Encoding {encoding:?} not supported");
-        return Err(Refusal::bad_request(text));
-    }
+    let bytes = match &*encoding {
+        "" | "snappy" => Cow::Borrowed(bytes),
+        "gzip" if bytes.is_empty() => return Err(Refusal::bad_request("EOF")),
+        "gzip" => inflate(GzDecoder::new(bytes), "gzip: invalid header")?,
+        "deflate" => inflate(DeflateDecoder::new(bytes), "flate: corrupt input")?,
+        _ => {
+            let text = format!("Content-Encoding {encoding:?} not supported");
+            return Err(Refusal::bad_request(text));
+        }
+    };
     let media_type = media_type(&header(CONTENT_TYPE)).map_err(Refusal::bad_request)?;
     let body = if media_type == "application/json" {
-        let request = from_json(bytes).map_err(Refusal::bad_request)?;
+        let request = from_json(&bytes).map_err(Refusal::bad_request)?;
         Body { request, encoded_bytes: bytes.len() }
     } else {
-        let encoded = unsnap(bytes).map_err(Refusal::bad_request)?;
-        let request = PushRequest::decode(&*encoded).map_err(Refusal::bad_request)?;
+        let encoded = unsnap(&bytes).map_err(Refusal::bad_request)?;
+        let request = Request::decode(&*encoded).map_err(Refusal::bad_request)?;
         Body { request, encoded_bytes: encoded.len() }
     };
     let entries = body.request.streams.iter().flat_map(|stream| &stream.entries);
-    entries.filter_map(|entry| entry.timestamp.as_ref()).try_for_each(check_timestamp)?;
+    entries.filter_map(|entry| entry.timestamp).try_for_each(check_timestamp)?;
     Ok(body)
+}
+
+/// Reads to the end, or to the most that is taken. `wrong` is said of anything but an early end.
+fn inflate(reader: impl Read, wrong: &str) -> Result<Cow<'static, [u8]>, Refusal> {
+    let mut bytes = Vec::new();
+    let read = reader.take(INFLATED_BYTES_MAX).read_to_end(&mut bytes);
+    read.map(|_| Cow::Owned(bytes)).map_err(|error| {
+        let ended = error.kind() == io::ErrorKind::UnexpectedEof;
+        let text = if ended { "unexpected EOF" } else { wrong };
+        Refusal::bad_request(text)
+    })
 }
 
 /// Go's `mime.ParseMediaType`, as far as it can fail.
@@ -100,8 +124,7 @@ fn unsnap(bytes: &[u8]) -> Result<Vec<u8>, String> {
     snap::raw::Decoder::new().decompress_vec(bytes).map_err(|_| corrupt())
 }
 
-fn check_timestamp(timestamp: &Timestamp) -> Result<(), Refusal> {
-    let Timestamp { seconds, nanos } = *timestamp;
+fn check_timestamp(Time { seconds, nanos }: Time) -> Result<(), Refusal> {
     let fault = if seconds < *SECONDS.start() {
         " before 0001-01-01"
     } else if seconds > *SECONDS.end() {
@@ -116,17 +139,17 @@ fn check_timestamp(timestamp: &Timestamp) -> Result<(), Refusal> {
 }
 
 /// `{"streams":[{"stream":{name:value},"values":[["<ns>","line",{name:value}]]}]}`
-fn from_json(bytes: &[u8]) -> Result<PushRequest, String> {
+fn from_json(bytes: &[u8]) -> Result<Request, String> {
     let root: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let Some(streams) = root.get("streams") else { return Ok(PushRequest::default()) };
+    let Some(streams) = root.get("streams") else { return Ok(Request::default()) };
     let streams = list(streams, "streams")?.iter().map(stream).collect::<Result<_, _>>()?;
-    Ok(PushRequest { streams })
+    Ok(Request { streams })
 }
 
 fn stream(value: &Value) -> Result<Stream, String> {
     let labels = Labels::from_pairs(pairs(&value["stream"], "stream")?).to_string();
     let entries = list(&value["values"], "values")?.iter().map(entry).collect::<Result<_, _>>()?;
-    Ok(Stream { labels, entries })
+    Ok(Stream { labels: labels.into(), entries, hash: 0 })
 }
 
 fn entry(value: &Value) -> Result<Entry, String> {
@@ -140,12 +163,9 @@ fn entry(value: &Value) -> Result<Entry, String> {
     let metadata = items.get(2).map_or(Ok(Vec::new()), |value| pairs(value, "metadata"))?;
     let nanos = i32::try_from(time.rem_euclid(1_000_000_000)).expect("BUG: below 1e9");
     Ok(Entry {
-        timestamp: Some(Timestamp { seconds: time.div_euclid(1_000_000_000), nanos }),
+        timestamp: Some(Time { seconds: time.div_euclid(1_000_000_000), nanos }),
         line: line.as_bytes().to_vec(),
-        structured_metadata: metadata
-            .into_iter()
-            .map(|(name, value)| LabelPair { name, value })
-            .collect(),
+        metadata: metadata.iter().map(|(name, value)| Pair::new(name, value)).collect(),
     })
 }
 

@@ -4,24 +4,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use prost::Message as _;
-
+use super::detect;
 use super::http::Refusal;
 use super::labels::Labels;
+use super::logql::{Query, fields};
+use super::message::{Entry, Pair, Request};
 use super::options::Options;
 use crate::model::{
-    ENTRY_WEIGHT, LABEL_NAME_BYTES_MAX, LABEL_NAMES_MAX, LABEL_VALUE_BYTES_MAX, LINE_BYTES_DEFAULT,
-    METADATA_BYTES_MAX, METADATA_PAIRS_MAX, STREAM_WEIGHT, UnixNanos,
+    LABEL_NAME_BYTES_MAX, LABEL_NAMES_MAX, LABEL_VALUE_BYTES_MAX, LINE_BYTES_DEFAULT,
+    METADATA_BYTES_MAX, METADATA_PAIRS_MAX, UnixNanos,
 };
-use crate::wire::push::{Entry, PushRequest, Stream, Timestamp};
-
-/// `reject_old_samples_max_age`.
-const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// `creation_grace_period`.
-const AHEAD_MAX: Duration = Duration::from_secs(600);
 
 /// Where `service_name` comes from, in order.
 const SERVICE_NAME: [&str; 13] = [
@@ -45,10 +38,6 @@ const SERVICE_NAME: [&str; 13] = [
 pub(super) struct Checked {
     pub(super) streams: Vec<(Arc<Labels>, Vec<Entry>)>,
     pub(super) refused: Refused,
-    /// Bytes of lines and metadata.
-    pub(super) bytes: usize,
-    /// Bytes of protobuf, with what Loki adds on the way to an ingester.
-    pub(super) weight: usize,
 }
 
 /// Texts of refusals, and how often each occurred.
@@ -56,6 +45,10 @@ pub(super) struct Checked {
 pub(super) struct Refused(BTreeMap<String, usize>);
 
 impl Refused {
+    fn add(&mut self, text: String) {
+        *self.0.entry(text).or_default() += 1;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -76,126 +69,182 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Checks a push. An error refuses all of it.
+/// Checks a push of `user`. An error refuses all of it.
 pub(super) fn check(
-    request: PushRequest,
+    request: Request,
     options: &Options,
+    user: &str,
     now: UnixNanos,
 ) -> Result<Checked, Refusal> {
     if request.streams.is_empty() {
         let text = "error at least one valid stream is required for ingestion";
         return Err(Refusal::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, text));
     }
-    let parse = |stream: Stream| match Labels::parse(&stream.labels) {
-        Ok(labels) => Ok((labels, stream)),
-        Err(error) => Err(Refusal::bad_request(format!("couldn't parse labels: {error}"))),
-    };
-    let parsed: Vec<_> = request.streams.into_iter().map(parse).collect::<Result<_, _>>()?;
+    let mut parsed = Vec::new();
+    for stream in request.streams {
+        let text = String::from_utf8_lossy(&stream.labels).into_owned();
+        let labels = Labels::parse(&text)
+            .map_err(|error| Refusal::bad_request(format!("couldn't parse labels: {error}")))?;
+        let discovered = options.discover_service_name.then(|| discover(&labels)).flatten();
+        let text = discovered.as_ref().map_or(text, Labels::to_string);
+        parsed.push((text, discovered.unwrap_or(labels), stream.entries));
+    }
+    let check = Check { options, user, now };
     let mut checked = Checked::default();
-    for (labels, stream) in parsed {
-        let labels = if options.discover_service_name { discover(labels) } else { labels };
-        checked.stream(labels, stream, options, now);
+    for (text, labels, entries) in parsed {
+        check.stream(&text, labels, entries, &mut checked);
     }
     Ok(checked)
 }
 
 impl Checked {
-    fn stream(&mut self, labels: Labels, mut stream: Stream, options: &Options, now: UnixNanos) {
-        if stream.entries.is_empty() {
-            return;
+    /// What the tenant's rate limit charges for it, in bytes.
+    pub(super) fn charge(&self) -> usize {
+        self.streams.iter().flat_map(|(_, entries)| entries).map(Entry::charge).sum()
+    }
+
+    /// How many entries are left.
+    pub(super) fn lines(&self) -> usize {
+        self.streams.iter().map(|(_, entries)| entries.len()).sum()
+    }
+
+    /// Refuses the entries that `query` finds. Says whether there were any.
+    pub(super) fn refuse(&mut self, query: &Query, text: &str) -> bool {
+        let text = if text.is_empty() { "is refused" } else { text };
+        let mut found = false;
+        for (labels, entries) in &mut self.streams {
+            entries.retain(|entry| {
+                let metadata: Vec<_> = entry.metadata.iter().map(Pair::text).collect();
+                let line = String::from_utf8_lossy(&entry.line);
+                let hit = query.selects(labels) && query.passes(&fields(labels, &metadata), &line);
+                if hit {
+                    self.refused.add(format!("entry for stream '{labels}' {text}"));
+                }
+                found |= hit;
+                !hit
+            });
         }
-        if let Err(text) = check_labels(&labels) {
-            *self.refused.0.entry(text).or_default() += 1;
-            return;
-        }
-        stream.entries.retain(|entry| match check_entry(&labels, entry, options, now) {
-            Ok(()) => true,
-            Err(text) => {
-                *self.refused.0.entry(text).or_default() += 1;
-                false
-            }
-        });
-        if stream.entries.is_empty() {
-            return;
-        }
-        self.weight += stream.encoded_len() + STREAM_WEIGHT + service(&labels).len();
-        self.weight += stream.entries.len() * ENTRY_WEIGHT;
-        self.bytes += stream.entries.iter().map(|e| e.line.len() + metadata_len(e)).sum::<usize>();
-        self.streams.push((Arc::new(labels), stream.entries));
+        self.streams.retain(|(_, entries)| !entries.is_empty());
+        found
     }
 }
 
-fn discover(labels: Labels) -> Labels {
-    if labels.get("service_name").is_some() {
-        return labels;
+struct Check<'a> {
+    options: &'a Options,
+    user: &'a str,
+    now: UnixNanos,
+}
+
+impl Check<'_> {
+    /// `text` is the label set as the distributor was given it.
+    fn stream(&self, text: &str, labels: Labels, entries: Vec<Entry>, checked: &mut Checked) {
+        if entries.is_empty() {
+            return;
+        }
+        if let Err(text) = self.labels(text, &labels) {
+            checked.refused.add(text);
+            return;
+        }
+        let mut left = Vec::with_capacity(entries.len());
+        for mut entry in entries {
+            if let Err(text) = self.entry(&labels, &entry) {
+                checked.refused.add(text);
+                continue;
+            }
+            entry.metadata.iter_mut().for_each(detect::clean);
+            let allowed = self.options.allow_structured_metadata;
+            let level = if allowed { detect::level(&labels, &entry) } else { String::new() };
+            if !level.is_empty() {
+                entry.metadata.push(Pair::new("detected_level", &level));
+            }
+            left.push(entry);
+        }
+        if !left.is_empty() {
+            checked.streams.push((Arc::new(labels), left));
+        }
     }
-    let mut pairs: Vec<(String, String)> =
-        labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    pairs.push(("service_name".to_owned(), service(&labels).to_owned()));
-    Labels::from_pairs(pairs)
+
+    fn labels(&self, text: &str, labels: &Labels) -> Result<(), String> {
+        if let Err(error) = labels.reparse(text) {
+            return Err(format!("Error parsing labels '{text}' with error: {error}"));
+        }
+        check_labels(text, labels)?;
+        let enforced = self.options.enforced_labels.iter().map(String::as_str);
+        let missing: Vec<&str> = enforced.filter(|name| labels.get(name).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(format!("missing required labels {} for user {}", missing.join(","), self.user))
+    }
+
+    /// `ValidateEntry` in Loki's `validator.go`.
+    fn entry(&self, labels: &Labels, entry: &Entry) -> Result<(), String> {
+        let (options, time) = (self.options, entry.time());
+        let oldest = self.now.minus(options.reject_old_samples_max_age);
+        if options.reject_old_samples && time.unix() < oldest {
+            let (time, oldest) = (time.rfc3339(), seconds(oldest));
+            let text = format!("too old: {time}, oldest acceptable timestamp is: {oldest}");
+            return Err(format!("entry for stream '{labels}' has timestamp {text}"));
+        }
+        if time.unix() > self.now.plus(options.creation_grace_period) {
+            let time = time.rfc3339();
+            return Err(format!("entry for stream '{labels}' has timestamp too new: {time}"));
+        }
+        let len = entry.line.len();
+        if u32::try_from(len).is_ok_and(|len| len <= LINE_BYTES_DEFAULT) {
+            check_metadata(labels, entry, options)
+        } else {
+            Err(format!(
+                "Max entry size '{LINE_BYTES_DEFAULT}' bytes exceeded for stream '{labels}' \
+                 while adding an entry with length '{len}' bytes"
+            ))
+        }
+    }
+}
+
+/// The labels with `service_name`, if they have none.
+fn discover(labels: &Labels) -> Option<Labels> {
+    if labels.get("service_name").is_some() {
+        return None;
+    }
+    Some(labels.with("service_name", service(labels)))
 }
 
 /// What Loki takes for the service's name.
-fn service(labels: &Labels) -> &str {
+pub(super) fn service(labels: &Labels) -> &str {
     SERVICE_NAME.iter().find_map(|name| labels.get(name)).unwrap_or("unknown_service")
 }
 
 /// `ValidateLabels` in Loki's `validator.go`.
-fn check_labels(labels: &Labels) -> Result<(), String> {
+fn check_labels(text: &str, labels: &Labels) -> Result<(), String> {
     if labels.is_empty() {
         return Err("error at least one label pair is required per stream".to_owned());
     }
     let count = labels.len() - usize::from(labels.get("service_name").is_some());
     if count > LABEL_NAMES_MAX {
-        let text = format!("has {count} label names; limit {LABEL_NAMES_MAX}");
-        return Err(format!("entry for stream '{labels}' {text}"));
+        let what = format!("has {count} label names; limit {LABEL_NAMES_MAX}");
+        return Err(format!("entry for stream '{text}' {what}"));
     }
+    let mut last = "";
     for (name, value) in labels.iter() {
-        if name.len() > LABEL_NAME_BYTES_MAX {
-            return Err(format!("stream '{labels}' has label name too long: '{name}'"));
-        }
-        if value.len() > LABEL_VALUE_BYTES_MAX {
-            return Err(format!("stream '{labels}' has label value too long: '{value}'"));
-        }
+        let what = if name.len() > LABEL_NAME_BYTES_MAX {
+            format!("label name too long: '{name}'")
+        } else if value.len() > LABEL_VALUE_BYTES_MAX {
+            format!("label value too long: '{value}'")
+        } else if name == last {
+            format!("duplicate label name: '{name}'")
+        } else {
+            last = name;
+            continue;
+        };
+        return Err(format!("stream '{text}' has {what}"));
     }
-    match labels.duplicate() {
-        Some(name) => Err(format!("stream '{labels}' has duplicate label name: '{name}'")),
-        None => Ok(()),
-    }
-}
-
-/// `ValidateEntry` in Loki's `validator.go`.
-fn check_entry(
-    labels: &Labels,
-    entry: &Entry,
-    options: &Options,
-    now: UnixNanos,
-) -> Result<(), String> {
-    let time = time(entry);
-    let oldest = now.minus(AGE_MAX);
-    if time < oldest {
-        let (time, oldest) = (shown(entry), seconds(oldest));
-        let text = format!("too old: {time}, oldest acceptable timestamp is: {oldest}");
-        return Err(format!("entry for stream '{labels}' has timestamp {text}"));
-    }
-    if time > now.plus(AHEAD_MAX) {
-        let time = shown(entry);
-        return Err(format!("entry for stream '{labels}' has timestamp too new: {time}"));
-    }
-    let len = entry.line.len();
-    if u32::try_from(len).is_ok_and(|len| len <= LINE_BYTES_DEFAULT) {
-        check_metadata(labels, entry, options)
-    } else {
-        Err(format!(
-            "Max entry size '{LINE_BYTES_DEFAULT}' bytes exceeded for stream '{labels}' \
-             while adding an entry with length '{len}' bytes"
-        ))
-    }
+    Ok(())
 }
 
 fn check_metadata(labels: &Labels, entry: &Entry, options: &Options) -> Result<(), String> {
-    let pairs = entry.structured_metadata.len();
-    let bytes = metadata_len(entry);
+    let pairs = entry.metadata.len();
+    let bytes = entry.metadata_len();
     let (text, setting, act) = if pairs > 0 && !options.allow_structured_metadata {
         let text = "includes structured metadata, but this feature is disallowed".to_owned();
         (text, "allow_structured_metadata", "enable")
@@ -218,27 +267,7 @@ fn check_metadata(labels: &Labels, entry: &Entry, options: &Options) -> Result<(
     ))
 }
 
-fn metadata_len(entry: &Entry) -> usize {
-    entry.structured_metadata.iter().map(|pair| pair.name.len() + pair.value.len()).sum()
-}
-
-/// The time of an entry, wrapping beyond 1677 to 2262 as Go's `UnixNano` does. Without a
-/// timestamp it is that of year 1.
-pub(super) fn time(entry: &Entry) -> UnixNanos {
-    let Timestamp { seconds, nanos } = timestamp(entry);
-    UnixNanos(seconds.wrapping_mul(1_000_000_000).wrapping_add(i64::from(nanos)))
-}
-
-fn timestamp(entry: &Entry) -> Timestamp {
-    entry.timestamp.unwrap_or(Timestamp { seconds: -62_135_596_800, nanos: 0 })
-}
-
-fn shown(entry: &Entry) -> String {
-    jiff::Timestamp::from_second(timestamp(entry).seconds)
-        .map_or_else(|error| error.to_string(), |time| time.to_string())
-}
-
 /// A time as Loki's errors show it: RFC 3339, cut to seconds.
-pub(super) fn seconds(time: UnixNanos) -> String {
+fn seconds(time: UnixNanos) -> String {
     UnixNanos(time.0 - time.0.rem_euclid(1_000_000_000)).to_string()
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use axum::extract::connect_info::Connected;
@@ -32,21 +32,29 @@ impl axum::serve::Listener for Listener {
 }
 
 /// Cuts the connection that a request came by.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Cut(Arc<AtomicBool>);
+#[derive(Debug, Clone)]
+pub(super) struct Cut(Arc<AtomicUsize>);
+
+impl Default for Cut {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(usize::MAX)))
+    }
+}
 
 impl Cut {
-    /// Nothing more is written; the peer sees a reset.
-    pub(super) fn cut(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// Only `bytes` more are written; then the peer sees a reset.
+    pub(super) fn after(&self, bytes: usize) {
+        self.0.store(bytes, Ordering::Relaxed);
     }
 
-    fn check(&self, stream: &TcpStream) -> io::Result<()> {
-        if !self.0.load(Ordering::Relaxed) {
-            return Ok(());
+    /// How much may be written; nothing is an error.
+    fn left(&self, stream: &TcpStream) -> io::Result<usize> {
+        let left = self.0.load(Ordering::Relaxed);
+        if left == 0 {
+            stream.set_zero_linger()?;
+            return Err(io::ErrorKind::ConnectionReset.into());
         }
-        stream.set_zero_linger()?;
-        Err(io::ErrorKind::ConnectionReset.into())
+        Ok(left)
     }
 }
 
@@ -78,17 +86,22 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.cut.check(&self.stream)?;
-        Pin::new(&mut self.stream).poll_write(context, buf)
+        let left = self.cut.left(&self.stream)?;
+        let part = &buf[..buf.len().min(left)];
+        let written = Pin::new(&mut self.stream).poll_write(context, part);
+        if let (Poll::Ready(Ok(written)), true) = (&written, left < usize::MAX) {
+            self.cut.after(left - written);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.cut.check(&self.stream)?;
+        self.cut.left(&self.stream)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.cut.check(&self.stream)?;
+        self.cut.left(&self.stream)?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -1,26 +1,31 @@
 //! The routes, the push, and Skald's own pages.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::extract::{ConnectInfo, Query as Parameters, State};
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use serde::Deserialize;
 
 use super::answers::{Answer, Answers, Reset};
 use super::connection::Cut;
+use super::logql::Query;
 use super::options::Options;
 use super::store::Store;
 use super::{body, check, query, tenant};
+use crate::model::UnixNanos;
 
 /// Loki's `distributor.max_recv_msg_size`; more is 413.
 const BODY_BYTES_MAX: usize = 100 * 1024 * 1024;
 
-/// The gRPC limit between Loki's distributor and ingester.
-const INGESTER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Half of `HTTP/1.1 204 No Content`.
+const STATUS_LINE_HALF: usize = 11;
 
 /// What all requests share.
 #[derive(Debug, Clone)]
@@ -76,7 +81,6 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/skald/entries", get(entries))
         .route("/skald/stats", get(stats))
         .route("/skald/answers", post(add_answers).delete(clear_answers))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
 }
 
@@ -84,71 +88,96 @@ async fn push(
     State(shared): State<Shared>,
     ConnectInfo(cut): ConnectInfo<Cut>,
     headers: HeaderMap,
-    bytes: Bytes,
+    body: Body,
 ) -> Response {
-    let answer = shared.answers.next().unwrap_or_default();
+    let answer = shared.answers.next(tenant::noted(&headers).as_deref()).unwrap_or_default();
     if answer.delay_ms > 0 {
         tokio::time::sleep(Duration::from_millis(answer.delay_ms)).await;
     }
-    let looked_at = answer.reset == Some(Reset::After)
-        || answer.reset.is_none() && (answer.status.is_none() || answer.store);
-    let outcome = if looked_at { shared.accept(&headers, &bytes) } else { Ok(()) };
-    if answer.reset.is_some() {
-        shared.store.count("reset", bytes.len());
-        cut.cut();
+    if answer.reset == Some(Reset::Body) {
+        let read = read_half(body).await;
+        shared.store.count("reset", read);
+        cut.after(0);
         return StatusCode::NO_CONTENT.into_response();
     }
-    let response = match answer.status {
-        Some(status) => written(status, &answer),
+    let bytes = match to_bytes(body, BODY_BYTES_MAX).await {
+        Ok(bytes) => bytes,
+        Err(error) => return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error).into_response(),
+    };
+    let looked_at = match answer.reset {
+        Some(reset) => reset != Reset::Before,
+        None => answer.status.is_none() || answer.store || answer.refuse.is_some(),
+    };
+    let outcome = if looked_at { shared.accept(&headers, &bytes, &answer) } else { Ok(()) };
+    if let Some(reset) = answer.reset {
+        shared.store.count("reset", bytes.len());
+        cut.after(if reset == Reset::Status { STATUS_LINE_HALF } else { 0 });
+        return outcome.map(|()| StatusCode::NO_CONTENT).into_response();
+    }
+    let response = match answer.status.filter(|_| answer.refuse.is_none()) {
+        Some(_) => written(&answer),
         None => outcome.map(|()| StatusCode::NO_CONTENT).into_response(),
     };
     shared.store.count(response.status().as_str(), bytes.len());
     response
 }
 
+/// Reads the first half of a body; of one without a length, its first piece.
+async fn read_half(mut body: Body) -> usize {
+    let half = body.size_hint().exact().unwrap_or(0) / 2;
+    let mut read = 0;
+    while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        read += frame.data_ref().map_or(0, Bytes::len);
+        if half <= read as u64 {
+            break;
+        }
+    }
+    read
+}
+
 impl Shared {
     /// Stores what Loki would. An error does not mean that nothing was stored.
-    fn accept(&self, headers: &HeaderMap, bytes: &[u8]) -> Result<(), Refusal> {
+    fn accept(&self, headers: &HeaderMap, bytes: &[u8], answer: &Answer) -> Result<(), Refusal> {
         let tenant = tenant::tenant(headers, self.options.auth)?;
+        let user = tenant.as_deref().filter(|_| self.options.auth).unwrap_or("fake");
         let body = body::decode(headers, bytes)?;
         self.store.count_encoded(body.encoded_bytes);
         let now = self.options.clock.now();
-        let checked = check::check(body.request, &self.options, now)?;
+        let mut checked = check::check(body.request, &self.options, user, now)?;
+        let mut status = StatusCode::BAD_REQUEST;
+        if let Some(query) = &answer.refuse {
+            let query = Query::parse_any(query).map_err(Refusal::internal)?;
+            if checked.refuse(&query, &answer.body) {
+                status = answer.status().unwrap_or(status);
+            }
+        }
         let verdict = match checked.refused.is_empty() {
             true => Ok(()),
-            false => Err(Refusal::bad_request(&checked.refused)),
+            false => Err(Refusal::new(status, &checked.refused)),
         };
         if checked.streams.is_empty() {
             return verdict;
         }
-        if checked.bytes > self.options.ingestion_burst_bytes {
-            return Err(Refusal::too_many(self.rate_text(tenant.as_deref(), &checked)));
+        if let Some(until) = self.options.block_ingestion_until.filter(|until| now < *until) {
+            return blocked(self.options.block_ingestion_status_code, user, until);
         }
-        if checked.weight > INGESTER_BYTES_MAX {
-            return Err(Refusal::internal(format!(
-                "rpc error: code = ResourceExhausted desc = grpc: received message larger than \
-                 max ({} vs. {INGESTER_BYTES_MAX})",
-                checked.weight
-            )));
-        }
-        self.store.append(tenant.as_deref(), checked.streams)?;
+        self.store.append(tenant.as_deref(), checked, now)?;
         verdict
-    }
-
-    fn rate_text(&self, tenant: Option<&str>, checked: &check::Checked) -> String {
-        let user = tenant.filter(|_| self.options.auth).unwrap_or("fake");
-        let lines: usize = checked.streams.iter().map(|(_, entries)| entries.len()).sum();
-        format!(
-            "Ingestion rate limit exceeded for user {user} (limit: 4194304 bytes/sec) while \
-             attempting to ingest '{lines}' lines totaling '{}' bytes, reduce log volume or \
-             contact your Loki administrator to see if the limit can be increased",
-            checked.bytes
-        )
     }
 }
 
-fn written(status: u16, answer: &Answer) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+/// Answers instead of storing: with success, if so configured.
+fn blocked(status: u16, user: &str, until: UnixNanos) -> Result<(), Refusal> {
+    let text = format!("ingestion blocked for user {user} until '{until}' with status code");
+    match StatusCode::from_u16(status) {
+        Ok(StatusCode::OK | StatusCode::NO_CONTENT) => Ok(()),
+        Ok(code) => Err(Refusal::new(code, format!("{text} '{status}'"))),
+        Err(error) => Err(Refusal::internal(error)),
+    }
+}
+
+fn written(answer: &Answer) -> Response {
+    let status = answer.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body.clone()).into_response();
     for (name, value) in &answer.headers {
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
@@ -167,11 +196,25 @@ async fn stats(State(shared): State<Shared>) -> Response {
     query::json(&shared.store.stats())
 }
 
-async fn add_answers(State(shared): State<Shared>, bytes: Bytes) -> Result<StatusCode, Refusal> {
+/// `?seed=N` begins the dice of `percent` anew.
+async fn add_answers(
+    State(shared): State<Shared>,
+    Parameters(parameters): Parameters<Seed>,
+    bytes: Bytes,
+) -> Result<StatusCode, Refusal> {
     let answers: Vec<Answer> = serde_json::from_slice(&bytes).map_err(Refusal::bad_request)?;
     answers.iter().try_for_each(Answer::check).map_err(Refusal::bad_request)?;
+    if let Some(seed) = parameters.seed {
+        shared.answers.seed(seed);
+    }
     shared.answers.add(answers);
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seed {
+    seed: Option<u64>,
 }
 
 async fn clear_answers(State(shared): State<Shared>) -> StatusCode {

@@ -18,14 +18,18 @@ impl Labels {
         let mut pairs = Vec::new();
         scan.skip_space();
         let metric = scan.name(true);
-        if !metric.is_empty() {
-            pairs.push(("__name__".to_owned(), metric.to_owned()));
-        }
         scan.skip_space();
         if scan.eat("{") {
             inside_braces(&mut scan, &mut pairs)?;
         }
+        if !metric.is_empty() {
+            pairs.retain(|(name, _)| name != "__name__");
+            pairs.push(("__name__".to_owned(), metric.to_owned()));
+        }
         scan.skip_space();
+        if scan.peek() == Some('}') {
+            return Err(scan.error("unexpected character: '}'"));
+        }
         if scan.peek().is_some() {
             return Err(scan.error(format!("unexpected {}", scan.found())));
         }
@@ -65,9 +69,20 @@ impl Labels {
         self.0.is_empty()
     }
 
-    /// The first name that occurs twice.
-    pub(super) fn duplicate(&self) -> Option<&str> {
-        self.0.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].0.as_str())
+    /// The same with one more label.
+    pub(super) fn with(&self, name: &str, value: &str) -> Self {
+        let mut pairs = self.0.clone();
+        pairs.push((name.to_owned(), value.to_owned()));
+        Self::from_pairs(pairs)
+    }
+
+    /// Whether `text`, in which these labels were sent or printed, can be read once more: U+FFFD
+    /// in a value passes once, escaped, and never as Loki prints it.
+    pub(super) fn reparse(&self, text: &str) -> Result<(), ParseError> {
+        if !self.0.iter().any(|(_, value)| value.contains(char::REPLACEMENT_CHARACTER)) {
+            return Ok(());
+        }
+        Self::parse(text).map(|_| ())
     }
 }
 
@@ -145,11 +160,17 @@ fn quote(f: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
             '\t' => f.write_str("\\t")?,
             '\x0b' => f.write_str("\\v")?,
             _ if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-            _ if c.is_control() => write!(f, "\\u{:04x}", u32::from(c))?,
-            _ => f.write_char(c)?,
+            _ if is_printable(c) => f.write_char(c)?,
+            _ if u32::from(c) < 0x1_0000 => write!(f, "\\u{:04x}", u32::from(c))?,
+            _ => write!(f, "\\U{:08x}", u32::from(c))?,
         }
     }
     f.write_char('"')
+}
+
+/// Go's `unicode.IsPrint`, which escapes what Rust's `Debug` of a text escapes.
+fn is_printable(c: char) -> bool {
+    c.is_ascii() || format!("a{c}").escape_debug().nth(1) == Some(c)
 }
 
 impl Serialize for Labels {

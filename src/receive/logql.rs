@@ -54,11 +54,17 @@ enum Stage {
 impl Query {
     /// Reads a query.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
-        let mut scan = Scanner::new(text);
-        let matchers = selector(&mut scan)?;
-        if matchers.iter().all(|matcher| matcher.passes("")) {
+        let query = Self::parse_any(text)?;
+        if query.matchers.iter().all(|matcher| matcher.passes("")) {
             return Err(QueryError::Everything);
         }
+        Ok(query)
+    }
+
+    /// The same, and it may select everything.
+    pub(super) fn parse_any(text: &str) -> Result<Self, QueryError> {
+        let mut scan = Scanner::new(text);
+        let matchers = selector(&mut scan)?;
         let mut stages = Vec::new();
         loop {
             scan.skip_space();
@@ -79,31 +85,28 @@ impl Query {
     /// Whether the query finds `entry`.
     #[must_use]
     pub fn finds(&self, entry: &Received) -> bool {
-        if !self.selects(&entry.labels) {
-            return false;
-        }
-        if self.stages.is_empty() {
-            return true;
-        }
-        let (fields, line) = (fields(entry), entry.text());
+        self.selects(&entry.labels)
+            && (self.stages.is_empty() || self.passes(&entry.fields(), &entry.text()))
+    }
+
+    /// Whether an entry of a selected stream passes the stages.
+    pub(super) fn passes(&self, fields: &BTreeMap<String, String>, line: &str) -> bool {
         self.stages.iter().all(|stage| match stage {
             Stage::Line { test: Test::Equals(text), negated } => {
                 line.contains(text.as_str()) != *negated
             }
-            Stage::Line { test: Test::Matches(regex), negated } => {
-                regex.is_match(&line) != *negated
-            }
+            Stage::Line { test: Test::Matches(regex), negated } => regex.is_match(line) != *negated,
             Stage::Field(m) => m.passes(fields.get(&m.name).map_or("", String::as_str)),
         })
     }
 }
 
 /// Labels and metadata as a query shows them: metadata that is named like a label is renamed.
-pub(super) fn fields(entry: &Received) -> BTreeMap<String, String> {
+pub(super) fn fields(labels: &Labels, metadata: &[(String, String)]) -> BTreeMap<String, String> {
     let mut fields: BTreeMap<String, String> =
-        entry.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    for (name, value) in &entry.metadata {
-        let taken = entry.labels.get(name).is_some();
+        labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    for (name, value) in metadata {
+        let taken = labels.get(name).is_some();
         let name = if taken { format!("{name}_extracted") } else { name.clone() };
         fields.insert(name, value.clone());
     }

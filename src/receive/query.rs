@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::http::{Refusal, Shared};
 use super::labels::Labels;
-use super::logql::{Query, QueryError, fields};
+use super::logql::{Query, QueryError};
 use super::store::{Direction, Received, Span};
 use super::tenant::tenant;
 use crate::model::UnixNanos;
@@ -154,14 +154,14 @@ fn streams(
 
 /// Labels and metadata as one set, as Loki answers by default.
 fn merge(entry: &Received) -> (BTreeMap<String, String>, Value) {
-    (fields(entry), json!([entry.time.0.to_string(), entry.text()]))
+    (entry.fields(), json!([entry.time.0.to_string(), entry.text()]))
 }
 
 /// Labels as the stream, metadata beside the line.
 fn categorize(entry: &Received) -> (BTreeMap<String, String>, Value) {
-    let mut labels = fields(entry);
+    let mut labels = entry.fields();
     labels.retain(|name, _| entry.labels.get(name).is_some());
-    let mut metadata = fields(entry);
+    let mut metadata = entry.fields();
     metadata.retain(|name, _| !labels.contains_key(name));
     let extra =
         if metadata.is_empty() { json!({}) } else { json!({"structuredMetadata": metadata}) };

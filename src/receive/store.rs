@@ -3,25 +3,21 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use fs_err::File;
 use serde::Serialize;
 use serde_json::json;
 
-use super::check::{seconds, time};
+use super::check::Checked;
 use super::http::Refusal;
+use super::ingester::{Fate, Push, Tenant};
 use super::labels::Labels;
-use super::logql::Query;
+use super::logql::{Query, fields};
+use super::message::{Entry, Pair};
 use super::options::Options;
+use super::shard::{Rates, Shard};
+use super::weight::weight;
 use crate::model::UnixNanos;
-use crate::wire::push::Entry;
-
-/// Half of Loki's `max_chunk_age`: how far an entry may be behind the newest of its stream.
-const BEHIND_MAX: Duration = Duration::from_secs(3600);
-
-/// `max_returned_stream_errors`.
-const ERRORS_MAX: usize = 10;
 
 /// One copy of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +32,13 @@ pub struct Received {
     pub time: UnixNanos,
     /// The line, byte for byte.
     pub line: Vec<u8>,
-    /// Structured metadata, as it was sent.
+    /// Structured metadata as Loki stores it: names are cleaned.
     pub metadata: Vec<(String, String)>,
+    /// The `detected_level` that Loki adds; empty if it adds none.
+    pub level: String,
+    /// Whether Loki does not store this copy: its head block has an equal line, or the last line
+    /// of the stream was equal.
+    pub swallowed: bool,
 }
 
 impl Received {
@@ -52,6 +53,20 @@ impl Received {
         (&self.labels, self.time, &self.line)
     }
 
+    /// Labels and metadata as a query shows them.
+    #[must_use]
+    pub fn fields(&self) -> BTreeMap<String, String> {
+        let mut fields = fields(&self.labels, &self.metadata);
+        if !self.level.is_empty() {
+            let label = fields.insert("detected_level".to_owned(), self.level.clone());
+            if let Some(label) = label.filter(|_| self.labels.get("detected_level").is_some()) {
+                let level = fields.insert("detected_level".to_owned(), label);
+                fields.extend(level.map(|level| ("detected_level_extracted".to_owned(), level)));
+            }
+        }
+        fields
+    }
+
     /// As one line of JSON, with its newline.
     #[must_use]
     pub fn to_ndjson(&self) -> String {
@@ -60,7 +75,8 @@ impl Received {
         let (line, metadata) = (json!(self.text()), json!(metadata));
         let start = format!("\"n\":{},\"tenant\":{tenant},\"labels\":{labels}", self.n);
         let end = format!("\"line\":{line},\"metadata\":{metadata}");
-        format!("{{{start},\"time\":\"{}\",{end}}}\n", self.time.0)
+        let swallowed = if self.swallowed { ",\"swallowed\":true" } else { "" };
+        format!("{{{start},\"time\":\"{}\",{end}{swallowed}}}\n", self.time.0)
     }
 }
 
@@ -91,20 +107,22 @@ pub enum Direction {
 pub struct Stats {
     /// Pushes by status; `reset` are those that got no answer.
     pub pushes: BTreeMap<String, u64>,
-    /// Entries stored, each copy.
+    /// Entries stored.
     pub entries: u64,
-    /// Of those that are kept, how many differ in stream, time or line: Loki's queries show each
-    /// of these once.
+    /// Copies that were acknowledged and not stored, for Loki has an equal line at hand.
+    pub swallowed: u64,
+    /// Of the copies that are kept, how many differ in stream, time or line: Loki's queries show
+    /// each of these once.
     pub distinct: u64,
-    /// Entries that are forgotten because `keep` was reached.
+    /// Copies that are forgotten because `keep` was reached.
     pub forgotten: u64,
-    /// Streams.
+    /// Streams, also those that are idle.
     pub streams: u64,
     /// Bytes of bodies, refused ones too.
     pub body_bytes: u64,
     /// The same before compression, of those that could be decoded.
     pub encoded_bytes: u64,
-    /// Entries by stream.
+    /// Entries stored, by stream.
     pub per_stream: BTreeMap<String, u64>,
 }
 
@@ -114,9 +132,7 @@ pub struct Store(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    keep: usize,
-    auth: bool,
-    stream_limit: usize,
+    options: Options,
     out: Option<File>,
     state: Mutex<State>,
 }
@@ -125,23 +141,19 @@ struct Shared {
 struct State {
     /// Invariant: sorted by `n`, at most `keep`.
     entries: VecDeque<Arc<Received>>,
-    streams: HashMap<(Option<Arc<str>>, Arc<Labels>), Stream>,
+    copies: u64,
+    tenants: HashMap<Arc<str>, Tenant>,
+    rates: Rates,
+    /// Entries by user and stream.
+    counts: HashMap<(Arc<str>, Arc<Labels>), u64>,
     stats: Stats,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Stream {
-    newest: UnixNanos,
-    entries: u64,
 }
 
 impl Store {
     pub(super) fn new(options: &Options) -> io::Result<Self> {
         let append = |path| fs_err::OpenOptions::new().create(true).append(true).open(path);
         Ok(Self(Arc::new(Shared {
-            keep: options.keep,
-            auth: options.auth,
-            stream_limit: options.stream_limit,
+            options: options.clone(),
             out: options.out.as_ref().map(append).transpose()?,
             state: Mutex::default(),
         })))
@@ -159,11 +171,10 @@ impl Store {
         let kept = self.entries();
         let distinct: HashSet<_> = kept.iter().map(|entry| entry.identity()).collect();
         let state = self.state();
-        let per_stream =
-            state.streams.iter().map(|((_, labels), s)| (labels.to_string(), s.entries));
-        let mut stats = Stats { distinct: distinct.len() as u64, ..state.stats.clone() };
-        for (labels, entries) in per_stream {
-            *stats.per_stream.entry(labels).or_default() += entries;
+        let (distinct, streams) = (distinct.len() as u64, state.counts.len() as u64);
+        let mut stats = Stats { distinct, streams, ..state.stats.clone() };
+        for ((_, labels), entries) in &state.counts {
+            *stats.per_stream.entry(labels.to_string()).or_default() += entries;
         }
         stats
     }
@@ -175,7 +186,7 @@ impl Store {
         let mut seen = HashSet::new();
         let mut found: Vec<&Arc<Received>> = entries
             .iter()
-            .filter(|entry| !self.0.auth || entry.tenant.as_deref() == tenant)
+            .filter(|entry| !self.0.options.auth || entry.tenant.as_deref() == tenant)
             .filter(|entry| span.start <= entry.time && entry.time < span.end)
             .filter(|entry| query.finds(entry))
             .filter(|entry| seen.insert(entry.identity()))
@@ -198,29 +209,58 @@ impl Store {
         self.state().stats.encoded_bytes += bytes as u64;
     }
 
-    /// Stores what an ingester would. The error is that of the last stream, as Loki keeps no
-    /// other.
+    /// Stores what is left of a push at `now`, as Loki would. An error does not mean that nothing
+    /// was stored.
     pub(super) fn append(
         &self,
         tenant: Option<&str>,
-        streams: Vec<(Arc<Labels>, Vec<Entry>)>,
+        checked: Checked,
+        now: UnixNanos,
     ) -> Result<(), Refusal> {
+        let options = &self.0.options;
+        let user: Arc<str> = tenant.filter(|_| options.auth).unwrap_or("fake").into();
         let tenant: Option<Arc<str>> = tenant.map(Into::into);
         let mut state = self.state();
+        let (rate, burst) = (options.ingestion_rate_bytes, options.ingestion_burst_bytes);
+        let bucket = &mut state.tenants.entry(Arc::clone(&user)).or_default().bucket;
+        if !bucket.take(checked.charge(), rate, burst, now) {
+            return Err(Refusal::too_many(rate_text(&user, &checked, rate)));
+        }
+        let shards = state.rates.shard(&user, checked.streams, options, now);
+        let weight = weight(&shards, options);
+        if weight > options.grpc_bytes_max {
+            return Err(Refusal::internal(format!(
+                "rpc error: code = ResourceExhausted desc = grpc: received message larger than \
+                 max ({weight} vs. {})",
+                options.grpc_bytes_max
+            )));
+        }
         let mut received = Vec::new();
         let mut answer = Ok(());
-        for (labels, entries) in streams {
-            answer = state.stream(&self.0, tenant.clone(), &labels, entries, &mut received);
+        for shard in shards {
+            let push = Push { options, user: &user, now };
+            let (bytes, fates, verdict) = state.tenant(&user).push(&shard, push);
+            state.rates.record(&user, &shard, bytes);
+            state.count(&user, &tenant, shard, fates, &mut received);
+            // Loki's ingester keeps the answer of the last stream only.
+            answer = verdict;
         }
+        self.keep(&mut state, received)?;
+        answer
+    }
+
+    /// Writes and keeps what came.
+    fn keep(&self, state: &mut State, received: Vec<Received>) -> Result<(), Refusal> {
         if let Some(mut out) = self.0.out.as_ref() {
-            let text: String = received.iter().map(Received::to_ndjson).collect();
+            let stored = received.iter().filter(|copy| !copy.swallowed);
+            let text: String = stored.map(Received::to_ndjson).collect();
             out.write_all(text.as_bytes()).map_err(Refusal::internal)?;
         }
         state.entries.extend(received.into_iter().map(Arc::new));
-        let surplus = state.entries.len().saturating_sub(self.0.keep);
+        let surplus = state.entries.len().saturating_sub(self.0.options.keep);
         state.entries.drain(..surplus);
         state.stats.forgotten += surplus as u64;
-        answer
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -229,71 +269,59 @@ impl Store {
 }
 
 impl State {
-    fn stream(
+    fn tenant(&mut self, user: &Arc<str>) -> &mut Tenant {
+        self.tenants.entry(Arc::clone(user)).or_default()
+    }
+
+    fn count(
         &mut self,
-        shared: &Shared,
-        tenant: Option<Arc<str>>,
-        labels: &Arc<Labels>,
-        entries: Vec<Entry>,
+        user: &Arc<str>,
+        tenant: &Option<Arc<str>>,
+        shard: Shard,
+        fates: Vec<Fate>,
         received: &mut Vec<Received>,
-    ) -> Result<(), Refusal> {
-        let user = tenant.clone().filter(|_| shared.auth);
-        let name = user.as_deref().unwrap_or("fake").to_owned();
-        let key = (user, Arc::clone(labels));
-        if !self.streams.contains_key(&key) {
-            let of_user = |(other, _): &&(Option<Arc<str>>, _)| *other == key.0;
-            if self.streams.keys().filter(of_user).count() >= shared.stream_limit {
-                return Err(Refusal::too_many(stream_limit_text(labels, &name)));
-            }
-            self.stats.streams += 1;
-        }
-        let newest = UnixNanos(i64::MIN);
-        let stream = self.streams.entry(key).or_insert(Stream { newest, entries: 0 });
-        let total = entries.len();
-        let mut behind = Vec::new();
-        for entry in entries {
-            let time = time(&entry);
-            let oldest = stream.newest.minus(BEHIND_MAX);
-            if time < oldest {
-                behind.push(behind_text(time, oldest));
+    ) {
+        for (mut entry, fate) in shard.entries.into_iter().zip(fates) {
+            if fate == Fate::Refused {
                 continue;
             }
-            stream.newest = stream.newest.max(time);
-            stream.entries += 1;
-            self.stats.entries += 1;
-            let metadata = entry.structured_metadata;
+            let swallowed = fate == Fate::Swallowed;
+            self.copies += 1;
+            match swallowed {
+                true => self.stats.swallowed += 1,
+                false => {
+                    self.stats.entries += 1;
+                    let key = (Arc::clone(user), Arc::clone(&shard.labels));
+                    *self.counts.entry(key).or_default() += 1;
+                }
+            }
             received.push(Received {
-                n: self.stats.entries,
+                n: self.copies,
                 tenant: tenant.clone(),
-                labels: Arc::clone(labels),
-                time,
+                labels: Arc::clone(&shard.labels),
+                time: entry.time().unix(),
+                level: level(&mut entry),
+                metadata: entry.metadata.iter().map(Pair::text).collect(),
                 line: entry.line,
-                metadata: metadata.into_iter().map(|pair| (pair.name, pair.value)).collect(),
+                swallowed,
             });
         }
-        if behind.is_empty() {
-            return Ok(());
-        }
-        let ignored = behind.len();
-        behind.truncate(ERRORS_MAX);
-        let last = format!("total ignored: {ignored} out of {total} for stream: {labels}");
-        Err(Refusal::bad_request(format!("{}user '{name}', {last}", behind.concat())))
     }
 }
 
-fn stream_limit_text(labels: &Labels, user: &str) -> String {
-    format!(
-        "Maximum active stream limit exceeded when trying to create stream {labels}, reduce the \
-         number of active streams (reduce labels or reduce label values), or contact your Loki \
-         administrator to see if the limit can be increased, user: '{user}'"
-    )
+/// Takes the level that was added out of the metadata.
+fn level(entry: &mut Entry) -> String {
+    let level = entry.metadata.pop_if(|pair| pair.name == b"detected_level");
+    level.map(|pair| pair.text().1).unwrap_or_default()
 }
 
-fn behind_text(time: UnixNanos, oldest: UnixNanos) -> String {
-    let go = time.to_string().replace('T', " ").replace('Z', " +0000 UTC");
-    let (time, oldest) = (seconds(time), seconds(oldest));
+fn rate_text(user: &str, checked: &Checked, rate: usize) -> String {
+    let rate = if rate == 0 { 4 * 1024 * 1024 } else { rate };
     format!(
-        "entry with timestamp {go} ignored, reason: 'entry too far behind, entry timestamp is: \
-         {time}, oldest acceptable timestamp is: {oldest}',\n"
+        "Ingestion rate limit exceeded for user {user} (limit: {rate} bytes/sec) while \
+         attempting to ingest '{}' lines totaling '{}' bytes, reduce log volume or contact your \
+         Loki administrator to see if the limit can be increased",
+        checked.lines(),
+        checked.charge()
     )
 }

@@ -17,7 +17,7 @@ fn sets_are_sorted_and_quoted_anew() {
     check(r#"{b="2", a="1"}"#, Ok(r#"{a="1", b="2"}"#));
     check("{ \tb = '2' ,\n a=`1`, } # end", Ok(r#"{a="1", b="2"}"#));
     check("{# comment }\na=\"1\"}", Ok(r#"{a="1"}"#));
-    check(r#"foo{a="b"}"#, Ok(r#"{__name__="foo", a="b"}"#));
+    check(r#"foo{a="b", __name__="x"}"#, Ok(r#"{__name__="foo", a="b"}"#));
     check(r#"{a=""}"#, Ok("{}"));
     check(r#"{a="", a="2", b="3"}"#, Ok(r#"{b="3"}"#));
     check(r#"{a="1", a="2"}"#, Ok(r#"{a="1", a="2"}"#));
@@ -30,7 +30,9 @@ fn escapes_are_those_of_go() {
     check("{a=`\\n\n`}", Ok(r#"{a="\\n\n"}"#));
     check(r#"{a="\101\x41\u0041\U00000041é"}"#, Ok(r#"{a="AAAAé"}"#));
     check(r#"{a="\xc3\xa9"}"#, Ok(r#"{a="é"}"#));
-    check("{a=\"\0\x01\r\x7f\u{feff}\u{ffff}\"}", Ok("{a=\"\\x00\\x01\\r\\x7f\u{feff}\u{ffff}\"}"));
+    check("{a=\"\0\x01\r\x7f\u{feff}\u{ffff}\"}", Ok(r#"{a="\x00\x01\r\x7f\ufeff\uffff"}"#));
+    check("{a=\"\u{85}\u{a0}\u{301}\u{f0000}\"}", Ok("{a=\"\\u0085\\u00a0\u{301}\\U000f0000\"}"));
+    check(r#"{a="\ufffd"}"#, Ok("{a=\"\u{fffd}\"}"));
 }
 
 #[test]
@@ -65,7 +67,8 @@ fn what_loki_cannot_parse_is_refused() {
         (r#"{a="\0"}"#, at(4, "illegal character U+0022 '\"' in escape sequence")),
         (r#"{a="\"#, at(4, "escape sequence not terminated")),
         ("{a=\"x\u{fffd}\"}", at(4, "invalid UTF-8 rune")),
-        (r#"{a="\ufffd"}"#, at(4, "invalid UTF-8 rune")),
+        (r#"{a!="v"}"#, at(3, r#"unexpected <op:!=> in label set, expected "=""#)),
+        (r#"{a="v"}}"#, at(8, "unexpected character: '}'")),
         (r#"{a="\xff"}"#, at(4, "invalid UTF-8 rune")),
     ] {
         check(text, Err(&error));

@@ -1,10 +1,15 @@
 //! Tests over real HTTP, and of the label parser. Statuses, texts and what was stored are those
 //! that Loki 3.4.6 was seen to give.
 
+mod distributor;
 mod faults;
+mod headers;
+mod ingester;
 mod labels;
-mod push;
 mod query;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use prost::Message as _;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -24,14 +29,48 @@ const PUSH: &str = "/loki/api/v1/push";
 struct Bench {
     receiver: Receiver,
     http: reqwest::Client,
+    now: Arc<AtomicI64>,
 }
 
 impl Bench {
     async fn new(change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options::new(Clock::new(|| UnixNanos(NOW)));
+        Self::with(Options::new, change).await
+    }
+
+    /// With all of Loki's defaults.
+    async fn loki(change: impl FnOnce(&mut Options)) -> Self {
+        Self::with(Options::loki, change).await
+    }
+
+    async fn with(options: fn(Clock) -> Options, change: impl FnOnce(&mut Options)) -> Self {
+        let now = Arc::new(AtomicI64::new(NOW));
+        let read = Arc::clone(&now);
+        let mut options = options(Clock::new(move || UnixNanos(read.load(Ordering::Relaxed))));
         change(&mut options);
         let receiver = Receiver::start(([127, 0, 0, 1], 0).into(), options).await.unwrap();
-        Self { receiver, http: reqwest::Client::new() }
+        Self { receiver, http: reqwest::Client::new(), now }
+    }
+
+    /// Lets nanoseconds pass.
+    fn pass(&self, nanos: i64) {
+        self.now.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Pushes, and expects `204`, or a status and text, of which `…` leaves out the rest.
+    async fn expect(&self, streams: Vec<Stream>, expected: &str) {
+        let (status, text) = self.push(streams).await;
+        let got = format!("{status} {text}");
+        match expected.strip_suffix('…') {
+            Some(start) => assert!(got.starts_with(start), "{got}\n  expected {expected}"),
+            None => assert_eq!(got.trim_end(), expected),
+        }
+    }
+
+    /// The lines that are stored, in order of arrival.
+    fn stored(&self) -> Vec<String> {
+        let entries = self.receiver.store().entries();
+        let stored = entries.iter().filter(|entry| !entry.swallowed);
+        stored.map(|entry| entry.text().into_owned()).collect()
     }
 
     fn url(&self, path: &str) -> String {
@@ -82,7 +121,7 @@ impl Bench {
         (answer.status().as_u16(), answer.text().await.unwrap().trim_end().to_owned())
     }
 
-    /// Lines in order of arrival.
+    /// Every copy in order of arrival.
     fn lines(&self) -> Vec<String> {
         let entries = self.receiver.store().entries();
         entries.iter().map(|entry| entry.text().into_owned()).collect()

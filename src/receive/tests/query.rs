@@ -39,7 +39,8 @@ async fn find(bench: &Bench, query: &str, more: &[(&str, &str)]) -> String {
 async fn selectors_and_filters_find_lines_once() {
     let bench = shop().await;
     let stats = bench.receiver.store().stats();
-    assert_eq!((stats.entries, stats.distinct), (7, 6), "one came twice");
+    let counts = (stats.entries, stats.swallowed, stats.distinct);
+    assert_eq!(counts, (6, 1, 6), "one came twice");
     for (query, expected) in [
         (r#"{app="shop"}"#, "start, start, failed: timeout, end"),
         (r#"{app="shop", level="info"}"#, "start, start, end"),
@@ -105,13 +106,16 @@ async fn metadata_is_merged_or_categorized() {
     let plain = bench.get(path, &pairs, &[]).await;
     let time = (NOW + 2).to_string();
     let expected = serde_json::json!([{
-        "stream": {"app": "shop", "level": "info", "level_extracted": "x", "request_id": "r2"},
+        "stream": {"app": "shop", "level": "info", "level_extracted": "x", "request_id": "r2",
+            "detected_level": "info"},
         "values": [[time, "start"]],
     }]);
     assert_eq!(plain["data"]["result"], expected);
     let flag = [("x-loki-response-encoding-flags", "categorize-labels")];
     let categorized = bench.get(path, &pairs, &flag).await;
-    let metadata = serde_json::json!({"level_extracted": "x", "request_id": "r2"});
+    let metadata = serde_json::json!(
+        {"detected_level": "info", "level_extracted": "x", "request_id": "r2"}
+    );
     let expected = serde_json::json!([{
         "stream": {"app": "shop", "level": "info"},
         "values": [[time, "start", {"structuredMetadata": metadata}]],
@@ -152,7 +156,7 @@ async fn labels_values_series_and_health() {
 }
 
 #[tokio::test]
-async fn every_copy_is_listed_and_appended_to_the_file() {
+async fn every_copy_is_listed_and_what_is_stored_goes_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("received.ndjson");
     let bench = Bench::new(|options| {
@@ -166,20 +170,21 @@ async fn every_copy_is_listed_and_appended_to_the_file() {
     let body =
         snap(&PushRequest { streams: vec![stream(labels, vec![entry(7, "")])] }.encode_to_vec());
     bench.post(PUSH, &[("x-scope-orgid", "t")], body).await;
-    let row = |n: u8, tenant: &str, time: i64, line: &str, metadata: &str| {
+    let row = |n: u8, tenant: &str, time: i64, line: &str, metadata: &str, more: &str| {
         let labels = r#""labels":{"a":"1","b":"2"}"#;
-        let end = format!(r#""time":"{time}","line":"{line}","metadata":{{{metadata}}}"#);
+        let end = format!(r#""time":"{time}","line":"{line}","metadata":{{{metadata}}}{more}"#);
         format!("{{\"n\":{n},\"tenant\":{tenant},{labels},{end}}}\n")
     };
-    let first = |n| row(n, "null", NOW, "a\u{fffd}\\\"\\n", r#""m":"é""#);
-    let last = row(3, "\"t\"", NOW + 7, "", "");
+    let first = |n, more| row(n, "null", NOW, "a\u{fffd}\\\"\\n", r#""m":"é""#, more);
+    let last = row(3, "\"t\"", NOW + 7, "", "", "");
     let listed = bench.get_text("/skald/entries", &[], &[]).await.1;
-    assert_eq!(listed + "\n", first(2) + &last, "two are kept");
-    assert_eq!(fs_err::read_to_string(&path).unwrap(), first(1) + &first(2) + &last);
+    assert_eq!(listed + "\n", first(2, ",\"swallowed\":true") + &last, "two are kept");
+    assert_eq!(fs_err::read_to_string(&path).unwrap(), first(1, "") + &last, "two are stored");
     let stats = bench.get("/skald/stats", &[], &[]).await;
     assert_eq!(stats["forgotten"], 1);
-    assert_eq!(stats["entries"], 3);
+    assert_eq!(stats["entries"], 2);
+    assert_eq!(stats["swallowed"], 1);
     assert_eq!(stats["distinct"], 2);
-    assert_eq!(stats["per_stream"], serde_json::json!({"{a=\"1\", b=\"2\"}": 3}));
+    assert_eq!(stats["per_stream"], serde_json::json!({"{a=\"1\", b=\"2\"}": 2}));
     bench.receiver.stop().await.unwrap();
 }
