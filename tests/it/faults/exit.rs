@@ -67,6 +67,7 @@ fn an_end_at_any_moment_is_in_time_and_says_what_is_left() {
         // From before the first line to behind the last one.
         let (patience, lines) = (Duration::from_millis(rng.u64(..600)), rng.usize(..6_000));
         within(patience, || lines <= bed.loki.copies());
+        let read = bed.metrics().sum("lines_read_total");
         let (ended, taken) = timed(|| skald.stop());
         let slack = Duration::from_secs(4);
         assert!(taken < DEADLINE + slack, "{loki:?}: {taken:?}\n{}", ended.err);
@@ -75,6 +76,7 @@ fn an_end_at_any_moment_is_in_time_and_says_what_is_left() {
         eprintln!("{loki:?}: {delivered} delivered, {unsettled} left, {taken:?}");
         assert_eq!(ended.code, Some(i32::from(unsettled != 0)), "{loki:?}: {}", ended.err);
         assert!(delivered <= arrived && arrived <= delivered + unsettled, "{loki:?}: {arrived}");
+        assert!(read <= delivered + unsettled, "{loki:?}: {read} read, {}", ended.err);
         match loki {
             Loki::Fast => assert_eq!(unsettled, 0, "{}", ended.err),
             Loki::Limiting | Loki::Dead => assert_eq!(delivered, 0, "{}", ended.err),
