@@ -16,6 +16,10 @@ pub const SAME_500_MAX: u32 = 5;
 /// is split: once can be bad luck, a bucket that is too small stays too small.
 pub const SAME_429_MAX: u32 = 2;
 
+/// How often the same answer about a rate must come before a push that is within a second's
+/// allowance is split after all: a burst may be set far below that.
+pub(super) const STUCK_429_MAX: u32 = 4;
+
 /// Longest text of an answer that is kept for people, in bytes.
 const WHY_BYTES_MAX: usize = 300;
 
@@ -144,6 +148,12 @@ pub fn outcome(answer: &Answer, facts: Facts) -> Outcome {
             Outcome::Slow { why: why(code, body), not_before, limit }
         }
         429 if facts.entries > 1 && facts.repeats >= SAME_429_MAX && over_allowance(&text) => {
+            Outcome::Split
+        }
+        429 if facts.entries > 1
+            && facts.repeats >= STUCK_429_MAX
+            && text.contains("rate limit exceeded") =>
+        {
             Outcome::Split
         }
         500 if text.contains("received message larger than max") => smaller(facts),

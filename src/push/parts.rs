@@ -169,6 +169,14 @@ impl Parts {
         [run.start..middle, middle..run.end]
     }
 
+    /// `run` in pieces of at most `bytes`, as far as entries allow.
+    pub(super) fn at_most(&self, run: &Run, bytes: u64) -> Vec<Run> {
+        if run.len() < 2 || self.run_bytes(run) as u64 <= bytes {
+            return vec![run.clone()];
+        }
+        self.halves(run).iter().flat_map(|half| self.at_most(half, bytes)).collect()
+    }
+
     /// `run` by streams.
     pub(super) fn by_stream(&self, run: &Run) -> Vec<Run> {
         self.streams_of(run).map(|(_, run)| run).collect()

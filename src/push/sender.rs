@@ -39,6 +39,12 @@ pub const METADATA_PROBE_AFTER: Duration = Duration::from_secs(3600);
 /// Longest pause between two pushes of a stream for its rate.
 const PACE_MAX: Duration = Duration::from_secs(30);
 
+/// How long the size is kept to that a rate limit let pass.
+const SMALLER_FOR: Duration = Duration::from_secs(600);
+
+/// No push is made smaller than this because of a rate limit, in bytes.
+const SMALLER_MIN: u64 = 64 * 1024;
+
 /// What the shell does next.
 #[derive(Debug)]
 pub enum Step {
@@ -89,6 +95,8 @@ pub struct Sender {
     /// When metadata is offered again to an endpoint that refused it.
     probe_at: Option<Duration>,
     limiter: Limiter,
+    /// The most bytes of a push that a rate limit lets pass, and until when this is kept to.
+    smaller: Option<(u64, Duration)>,
     backoff: Backoff,
     health: Health,
     /// Batches in a row of which entries were refused and none accepted.
@@ -140,6 +148,7 @@ impl Sender {
             one_stream_per_push: options.one_stream_per_push,
             probe_at: None,
             limiter: Limiter::new(options.bytes_per_second),
+            smaller: None,
             backoff: Backoff::new(options.retry, seed),
             health: Health::Fine,
             fruitless: 0,
@@ -253,6 +262,14 @@ impl Sender {
         match outcome(answer, facts) {
             Outcome::Delivered => self.delivered(work, now),
             Outcome::Retry { why, not_before } => self.retry(work, why, not_before, now),
+            Outcome::Split if matches!(answer, Answer::Status { code: 429, .. }) => {
+                // This one, and the next batches: a bucket that is too small stays too small.
+                let bytes = (work.run_bytes() * 2 / 3).max(SMALLER_MIN);
+                self.smaller = Some((bytes, now.mono + SMALLER_FOR));
+                work.at_most(bytes);
+                self.backoff.reset();
+                self.post(work, Duration::ZERO, now);
+            }
             Outcome::Split => {
                 work.split_tried |= SAME_500_MAX <= repeats;
                 work.split();
@@ -316,6 +333,10 @@ impl Sender {
         }
         if self.marks.any(now.mono) && !self.one_stream_per_push {
             work.set_apart(|labels| self.marks.has(labels));
+        }
+        self.smaller = self.smaller.filter(|(_, until)| now.mono < *until);
+        if let Some((bytes, _)) = self.smaller {
+            work.at_most(bytes);
         }
         self.post(work, Duration::ZERO, now);
     }

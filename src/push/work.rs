@@ -163,6 +163,16 @@ impl Work {
         self.replace(halves);
     }
 
+    /// Goes on with all that is left in runs of at most `bytes`.
+    pub(super) fn at_most(&mut self, bytes: u64) {
+        let left: Vec<Run> =
+            std::iter::once(self.run.clone()).chain(self.queue.drain(..)).collect();
+        self.postponed = 0;
+        let parts = self.parts();
+        let runs: Vec<Run> = left.iter().flat_map(|run| parts.at_most(run, bytes)).collect();
+        self.replace(runs);
+    }
+
     /// Goes on with the current run stream by stream.
     pub(super) fn by_stream(&mut self) {
         let run = self.run.clone();
@@ -377,18 +387,26 @@ impl Work {
     }
 
     /// The current run, one entry, is refused, but so is everything: it is kept until something
-    /// is accepted. Returns false when the whole batch is aside; then it starts again as a whole.
+    /// is accepted. Returns false when all that is left is aside; then that starts again as a
+    /// whole.
     pub(super) fn set_aside(&mut self) -> bool {
         self.aside.push(self.run.clone());
         // Taken apart while `run` is what the body holds.
-        let all = self.parts().all();
+        let end = self.parts().all().end;
         if self.advance() {
             return true;
         }
         assert!(!self.judged, "BUG: something was set aside though refusals are believed");
+        // Runs come in order, and what was buried came before all of these.
+        let left = self.aside[0].start..end;
         self.aside.clear();
-        self.make(all);
+        self.make(left);
         false
+    }
+
+    /// How many entries were buried.
+    pub(super) fn buried(&self) -> u64 {
+        self.dropped.iter().map(|dropped| dropped.entries).sum()
     }
 
     /// How many entries are set aside.

@@ -18,6 +18,10 @@ const PROBES: usize = 16;
 /// to be about the data.
 const FRUITLESS_MAX: u32 = 2;
 
+/// So many entries of a batch of which nothing was accepted are buried; from then on refusals are
+/// not believed to be about the data.
+const BURIED_MAX: u64 = 16;
+
 impl Sender {
     /// Entries of the stream in hand are too far behind its newest: they are moved.
     pub(super) fn behind(&mut self, mut work: Box<Work>, answer: &Answer, now: Now) {
@@ -72,7 +76,8 @@ impl Sender {
         if is_about_the_entry(answer) {
             work.judge();
         }
-        if self.fruitless < FRUITLESS_MAX || work.judged {
+        let doubtful = FRUITLESS_MAX <= self.fruitless || BURIED_MAX <= work.buried();
+        if work.judged || !doubtful {
             let letter = work.letter(reason, self.tenant.as_deref(), answer);
             self.state = State::Bury { work, not_before: Duration::ZERO, letter };
             return;

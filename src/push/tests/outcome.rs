@@ -174,7 +174,9 @@ fn what_is_too_large_is_split() {
     let again = Facts { repeats: 2, ..MANY };
     check(429, RATE, again, Split);
     check(429, RATE, Facts { entries: 1, ..again }, Retry);
-    check(429, &RATE.replace("7282688", "4194304"), Facts { repeats: 99, ..MANY }, Retry);
+    let within = RATE.replace("7282688", "4194304");
+    check(429, &within, Facts { repeats: 3, ..MANY }, Retry);
+    check(429, &within, Facts { repeats: 4, ..MANY }, Split);
 }
 
 #[test]

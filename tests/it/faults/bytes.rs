@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use super::super::support::oracle::{EXACT, id};
-use super::super::support::{Bed, Found, Sent, eventually, within};
+use super::super::support::{Bed, Found, Sent, eventually, pause};
 
 /// Splits `text` into writes of so many bytes, and now and then leaves the agent time to look.
 fn write_in_pieces(bed: &Bed, name: &str, text: &[u8], len: Range<usize>, rng: &mut fastrand::Rng) {
@@ -16,7 +16,7 @@ fn write_in_pieces(bed: &Bed, name: &str, text: &[u8], len: Range<usize>, rng: &
         let (piece, more) = rest.split_at(rng.usize(len.clone()).min(rest.len()));
         bed.append(name, piece);
         if rng.u8(..50) == 0 {
-            within(Duration::from_millis(2), || false);
+            pause(Duration::from_millis(2));
         }
         rest = more;
     }

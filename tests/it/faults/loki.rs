@@ -9,7 +9,7 @@ use skald::receive::Clock;
 
 use super::super::support::oracle::{EXACT, id};
 use super::super::support::{
-    Bed, Found, Gate, Loki, Sent, address, always, answer, eventually, settled, times,
+    Bed, Found, Gate, Loki, Sent, address, always, answer, eventually, times,
 };
 
 /// Seconds from now, as a stamp.
@@ -153,19 +153,20 @@ fn a_gateway_that_refuses_everything_does_not_bury_the_world() {
     let skald = bed.run();
     eventually("a hold", || bed.metrics().get("push_holding") == 1);
     assert_eq!(bed.page("/ready").unwrap().0, 503);
-    let dropped = || bed.metrics().dropped("rejected_by_loki");
-    let buried = settled(Duration::from_millis(500), dropped);
+    let buried = letters(&bed).len() as u64;
     eprintln!("400 to everything: {buried} buried, {} pushes", bed.loki.pushes("400"));
-    assert!(buried <= 64, "{buried} lines are buried for what no line can cause");
+    assert!(buried <= 32, "{buried} lines are buried for what no line can cause");
     bed.loki.answers().clear();
     let wanted = sent.count() - buried;
     eventually("the others", || sent.arrived(bed.loki.store()) == wanted);
     bed.append("a.log", sent.lines("a", 10));
     eventually("fresh lines", || sent.arrived(bed.loki.store()) == wanted + 10);
-    bed.adds_up();
+    let metrics = bed.adds_up();
     skald.stop();
     assert_eq!(letters(&bed).len() as u64, buried);
+    assert_eq!(metrics.dropped("rejected_by_loki"), buried, "{metrics:?}");
     let found = sent.found(bed.loki.store());
+    // Some were tried one by one and refused just before Loki changed its mind: they come late.
     assert_eq!(found, Found { lost: buried, disordered: found.disordered, ..EXACT });
 }
 

@@ -16,6 +16,7 @@ mod exit;
 mod host;
 mod identity;
 mod kill;
+mod limits;
 mod loki;
 mod network;
 mod order;
