@@ -34,13 +34,15 @@ pub struct Ended {
     pub dropped: Counts,
     /// What of files was read and not settled: it is read again by the next run.
     pub unsettled: Counts,
+    /// Bytes that were gone before they could be read.
+    pub lost: u64,
 }
 
 impl Ended {
     /// Whether all that was read was delivered.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.dropped.lines == 0 && self.unsettled.lines == 0
+        self.dropped.lines == 0 && self.unsettled.lines == 0 && self.lost == 0
     }
 }
 
@@ -190,10 +192,15 @@ impl Agent {
 }
 
 fn ended(common: &Common) -> Ended {
-    let metrics = &common.metrics;
+    let names: Vec<&str> = common.sources.iter().map(|source| source.name.as_str()).collect();
+    counted(&common.metrics, &names)
+}
+
+/// What became of all that was read of `sources`.
+pub(super) fn counted(metrics: &Metrics, sources: &[&str]) -> Ended {
     let mut ended = Ended::default();
-    for source in &*common.sources {
-        let counters = metrics.source(&source.name);
+    for source in sources {
+        let counters = metrics.source(source);
         let (lines, bytes) = (counters.lines_read.get(), counters.bytes_read.get());
         ended.read += Counts { lines, bytes };
     }
@@ -206,6 +213,7 @@ fn ended(common: &Common) -> Ended {
     ended.delivered = Counts { lines, bytes };
     let unsettled = |gauge: i64| u64::try_from(gauge).unwrap_or(0);
     let (lines, bytes) = (metrics.lines_in_flight.get(), metrics.bytes_in_flight.get());
+    ended.lost = metrics.bytes_lost();
     ended.unsettled = Counts { lines: unsettled(lines), bytes: unsettled(bytes) };
     ended
 }

@@ -34,6 +34,7 @@ mod readers;
 
 mod agent;
 mod build;
+mod replay;
 
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ pub use self::outbox::Outbox;
 pub use self::pipeline::{From, Pipeline, Source, Stop, Stretch, Text, base};
 pub use self::pulse::{Pulse, Pulses};
 pub use self::registry::Registry;
+pub use self::replay::replay;
 pub use self::stdin::{StdinDone, StdinWorker};
 pub use self::wake::{Doorbell, Told};
 pub use self::windows::Windows;

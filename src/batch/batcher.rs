@@ -126,6 +126,9 @@ impl Batcher {
             extra: extra.filter(|_| self.options.metadata),
         };
         let len = wire::entry_len(&parts);
+        if self.is_too_long(stream, time) {
+            return Pushed::Full;
+        }
         let new_part = self.part_cost(stream);
         let open = &mut self.open[self.streams.get(stream).tenant.idx()];
         let (encoded, weight) = (
@@ -142,7 +145,9 @@ impl Batcher {
             return Pushed::NoPermit;
         }
         (open.encoded, open.weight) = (encoded, weight);
-        wire::append_entry(self.part(stream), &parts, len);
+        let part = self.part(stream);
+        part.oldest = part.oldest.min(time);
+        wire::append_entry(&mut part.bytes, &parts, len);
         let remembered = self.streams.get(stream);
         remembered.newest = remembered.newest.max(time);
         if moved {
@@ -242,20 +247,30 @@ impl Batcher {
         (floor.max(UnixNanos(stream.moved_to.0.saturating_add(1))), true)
     }
 
+    /// Whether the open batch would span more of the stream than Loki's window: if its answer was
+    /// lost, Loki would refuse the beginning of it when it comes again.
+    fn is_too_long(&mut self, stream: StreamId, time: UnixNanos) -> bool {
+        let stream = self.streams.get(stream);
+        let Some(part) = stream.part else { return false };
+        let oldest = self.open[stream.tenant.idx()].parts[part as usize].oldest.min(time);
+        oldest < stream.newest.max(time).minus(BEHIND_MAX)
+    }
+
     fn part_cost(&mut self, stream: StreamId) -> usize {
         let stream = self.streams.get(stream);
         if stream.part.is_some() { 0 } else { 2 * stream.labels.len() + PART_BYTES + STREAM_WEIGHT }
     }
 
     /// The entries of a stream in the open batch.
-    fn part(&mut self, id: StreamId) -> &mut Vec<u8> {
+    fn part(&mut self, id: StreamId) -> &mut Part {
         let stream = self.streams.get(id);
         let parts = &mut self.open[stream.tenant.idx()].parts;
         let part = *stream.part.get_or_insert_with(|| {
-            parts.push(Part { stream: id, bytes: self.spare.pop().unwrap_or_default() });
+            let (bytes, oldest) = (self.spare.pop().unwrap_or_default(), UnixNanos(i64::MAX));
+            parts.push(Part { stream: id, bytes, oldest });
             u32::try_from(parts.len() - 1).expect("BUG: parts are streams")
         });
-        &mut parts[part as usize].bytes
+        &mut parts[part as usize]
     }
 
     fn note(&mut self, tenant: TenantId, ticket: Option<(FileKey, u64)>, input: Counts, now: Now) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::streams::StreamId;
 use crate::ledger::{Receipt, Ticket};
-use crate::model::{Counts, Permit, Pool};
+use crate::model::{Counts, Permit, Pool, UnixNanos};
 
 /// How many bytes the batch's permit grows by at once, so that the pool is not asked for each line.
 const GROW_BYTES: u64 = 64 * 1024;
@@ -14,6 +14,8 @@ const GROW_BYTES: u64 = 64 * 1024;
 pub(super) struct Part {
     pub(super) stream: StreamId,
     pub(super) bytes: Vec<u8>,
+    /// The oldest time in it.
+    pub(super) oldest: UnixNanos,
 }
 
 /// A batch that takes entries. Empty between sealing and the next entry.

@@ -56,6 +56,8 @@ pub enum Command {
     Try(Try),
     /// Run a small Loki-compatible receiver, for trying things out and for tests
     Receive(Receive),
+    /// Send the lines again that Loki has refused, from the dead-letter file
+    Replay(Replay),
     /// Run agent and receiver on a log that ships with Skald, and show what arrived
     Demo,
     /// Ask the running agent whether it is ready; for container probes
@@ -149,6 +151,23 @@ pub struct Try {
     /// The log; standard input without it
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+}
+
+/// `skald replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The agent's configuration file: where Loki is, credentials
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Where Loki is, without a configuration file
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+    /// Show what would be sent, and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The dead letters: dead-letters.jsonl of the state folder, moved away first
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
 }
 
 /// `skald receive`.

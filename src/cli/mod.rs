@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod health;
 mod receive;
+mod replay;
 mod run;
 mod setup;
 mod try_lines;
@@ -32,6 +33,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         Some(Command::Check(args)) => check::check(&args, out),
         Some(Command::Try(args)) => try_lines::try_lines(&args, out),
         Some(Command::Receive(args)) => receive::receive(&args, &log, out),
+        Some(Command::Replay(args)) => replay::replay(&args, &log, out),
         Some(Command::Demo) => demo::demo(&log, out),
         Some(Command::Health(args)) => health::health(&args, out),
         Some(Command::Completions { shell }) => {

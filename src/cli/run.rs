@@ -116,7 +116,7 @@ fn pages(common: &Common) -> Pages {
 }
 
 /// The first signal asks for an orderly end, the second ends at once.
-fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
     let context = "cannot watch for signals";
     let mut terminate = signal(SignalKind::terminate()).context(context)?;
     let mut interrupt = signal(SignalKind::interrupt()).context(context)?;
@@ -138,7 +138,7 @@ fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
 }
 
 fn say(ended: Ended) {
-    let Ended { read, delivered, dropped, unsettled } = ended;
+    let Ended { read, delivered, dropped, unsettled, lost } = ended;
     let bytes = format!(
         "read {}, delivered {}, dropped {}, unsettled {}",
         read.bytes, delivered.bytes, dropped.bytes, unsettled.bytes
@@ -147,6 +147,9 @@ fn say(ended: Ended) {
     let (dropped, unsettled) = (dropped.lines, unsettled.lines);
     if ended.is_complete() {
         info!(read, delivered, bytes, "skald ends; all lines were delivered");
+    } else if lost != 0 {
+        let message = "skald ends; bytes were gone before they could be read";
+        error!(read, delivered, dropped, unsettled, bytes, lost_bytes = lost, "{message}");
     } else if dropped == 0 {
         let message = "skald ends; unsettled lines are read again by the next run";
         warn!(read, delivered, unsettled, bytes, "{message}");

@@ -1,10 +1,11 @@
 //! The file for entries that Loki refuses for ever.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Reason, UnixNanos};
 
@@ -30,6 +31,28 @@ pub struct DeadLetter {
     pub metadata: Vec<(String, String)>,
     /// The line.
     pub line: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// Reads a line of the file.
+    ///
+    /// # Errors
+    /// It is no JSON, or lacks what makes an entry: a time, labels, a line.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        let read: Read = serde_json::from_str(text)?;
+        let reason = Reason::ALL.into_iter().find(|reason| reason.name() == read.reason);
+        Ok(Self {
+            time: read.time.0,
+            // One of another version: what counts is that it was refused.
+            reason: reason.unwrap_or(Reason::RejectedByLoki),
+            status: read.status,
+            text: read.text,
+            tenant: read.tenant,
+            labels: read.labels,
+            metadata: read.metadata.into_iter().collect(),
+            line: read.line.into_bytes(),
+        })
+    }
 }
 
 /// Appends dead letters to a file, one JSON object a line.
@@ -66,7 +89,13 @@ impl DeadLetters {
     /// time.
     #[must_use]
     pub fn new(state_dir: &Path, bytes_max: u64) -> Self {
-        Self { path: state_dir.join(FILE_NAME), bytes_max }
+        Self::at(&state_dir.join(FILE_NAME), bytes_max)
+    }
+
+    /// A file of any name.
+    #[must_use]
+    pub fn at(path: &Path, bytes_max: u64) -> Self {
+        Self { path: path.to_owned(), bytes_max }
     }
 
     /// Appends `letters` and makes them durable: all of them, or none.
@@ -143,7 +172,33 @@ struct Json<'a> {
     line: std::borrow::Cow<'a, str>,
 }
 
+#[derive(Deserialize)]
+struct Read {
+    time: Shown,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    status: u16,
+    #[serde(default)]
+    text: String,
+    tenant: Option<String>,
+    labels: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    line: String,
+}
+
 struct Shown(UnixNanos);
+
+impl<'de> Deserialize<'de> for Shown {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let text = String::deserialize(deserializer)?;
+        let time: jiff::Timestamp = text.parse().map_err(D::Error::custom)?;
+        let nanos = i64::try_from(time.as_nanosecond()).map_err(D::Error::custom)?;
+        Ok(Self(UnixNanos(nanos)))
+    }
+}
 
 impl Serialize for Shown {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -297,6 +297,14 @@ impl Metrics {
         self.bytes_skipped.get_or_create(&Why { why }).inc_by(bytes);
     }
 
+    /// Bytes that are lost because they were gone before they could be read; not those in holes,
+    /// which nobody wrote.
+    #[must_use]
+    pub fn bytes_lost(&self) -> u64 {
+        let of = |why| self.bytes_skipped.get_or_create(&Why { why }).get();
+        ["truncated", "vanished", "given_up"].into_iter().map(of).sum()
+    }
+
     /// Says how many files are in `state`.
     pub fn set_files(&self, state: FileState, files: usize) {
         let files = i64::try_from(files).unwrap_or(i64::MAX);

@@ -17,6 +17,7 @@ mod faults;
 mod files;
 mod odd;
 mod push;
+mod replay;
 mod rules;
 mod shutdown;
 mod stdin;

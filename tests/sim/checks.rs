@@ -181,7 +181,13 @@ impl Truth {
     }
 
     /// Loki has stored a line. `lost`: it will not say so.
-    pub(crate) fn stored(&mut self, number: usize, meaning: Meaning, lost: bool) -> Result {
+    pub(crate) fn stored(
+        &mut self,
+        number: usize,
+        meaning: Meaning,
+        lost: bool,
+        is_moved: bool,
+    ) -> Result {
         let line = &mut self.lines[number];
         line.stored += 1;
         let may_repeat = !PROMISED.once && 1 < self.generations[line.generation].files.len();
@@ -196,6 +202,10 @@ impl Truth {
         })?;
         if line.first.is_some() {
             self.duplicates += 1;
+            return Ok(());
+        }
+        if is_moved {
+            line.first = Some(meaning);
             return Ok(());
         }
         let last = &mut self.generations[line.generation].last;

@@ -30,7 +30,7 @@ pub(crate) const PROMISED: Promised = Promised {
     once: false,
     equal_heads: false,
     confirmed: true,
-    window: false,
+    window: true,
 };
 
 /// When a service may destroy what it has written.

@@ -195,7 +195,7 @@ impl Agent {
         if !reply.at_once {
             store(reply, loki, truth)?;
         }
-        if reply.is_accepted() {
+        if reply.has_verdict() {
             for (_, entry) in &reply.stored {
                 truth.answered(truth.find(&entry.line)?);
             }
@@ -248,7 +248,10 @@ pub(crate) fn store(reply: &Reply, loki: &mut Loki, truth: &mut Truth) -> Result
     for (labels, entry) in &reply.stored {
         let number = truth.find(&entry.line)?;
         loki.keep(labels, time_of(entry));
-        truth.stored(number, meaning(labels, entry), !reply.is_accepted())?;
+        // What was refused, and moved, comes after what Loki took.
+        let is_moved =
+            entry.structured_metadata.iter().any(|pair| pair.name == parse::ORIGINAL_TIMESTAMP);
+        truth.stored(number, meaning(labels, entry), !reply.is_accepted(), is_moved)?;
     }
     Ok(())
 }

@@ -41,6 +41,12 @@ impl Reply {
     pub(crate) fn is_accepted(&self) -> bool {
         matches!(self.answer, Answer::Status { code: 204, .. })
     }
+
+    /// Whether it learns what of the push Loki has: all, or all but what is too far behind.
+    pub(crate) fn has_verdict(&self) -> bool {
+        let Answer::Status { code, body, .. } = &self.answer else { return false };
+        *code == 204 || *code == 400 && body.contains("too far behind")
+    }
 }
 
 /// A Loki that stores what it may and answers as it likes.
@@ -67,8 +73,6 @@ const BEHIND: i64 = 3_600_000_000_000;
 
 /// How long a push takes in steady weather.
 const STEADY: Duration = Duration::from_millis(250);
-
-const BEHIND_TEXT: &str = "entry too far behind";
 
 pub(crate) fn time_of(entry: &Entry) -> UnixNanos {
     let time = entry.timestamp.unwrap_or_default();
@@ -110,21 +114,32 @@ impl Loki {
         }
         let bytes = snap::raw::Decoder::new().decompress_vec(body).expect("a snappy block");
         let request = PushRequest::decode(&*bytes).expect("a push request");
-        let (mut taken, mut refused) = (Vec::new(), None);
+        let (mut taken, mut poison, mut behind) = (Vec::new(), None, None);
         for stream in request.streams {
-            for entry in stream.entries {
-                match self.refuses(&stream.labels, &entry) {
-                    Some(text) => refused = Some(text),
-                    None => taken.push((stream.labels.clone(), entry)),
-                }
+            let labels = &stream.labels;
+            let (bad, good): (Vec<_>, Vec<_>) = stream
+                .entries
+                .into_iter()
+                .partition(|entry| memchr::memmem::find(&entry.line, b"\"poison\"").is_some());
+            poison = poison.or_else(|| (!bad.is_empty()).then(|| "entry is poison".to_owned()));
+            let floor = self.newest.get(labels).map_or(i64::MIN, |at| at.saturating_sub(BEHIND));
+            let total = good.len();
+            let (late, good): (Vec<_>, Vec<_>) =
+                good.into_iter().partition(|entry| time_of(entry).0 < floor);
+            if !late.is_empty() {
+                behind = Some(behind_text(labels, &late, total, UnixNanos(floor)));
             }
+            taken.extend(good.into_iter().map(|entry| (labels.clone(), entry)));
         }
+        let is_behind = behind.is_some();
+        // What an ingester says hides what the distributor has refused before.
+        let refused = behind.or(poison);
         let entries = taken.len() + usize::from(refused.is_some());
         let (kind, delay, answer, stored) = self.roll(entries);
         let (kind, answer) = match refused {
             Some(text) if kind == "204" => {
-                let kind = if text == BEHIND_TEXT { "400 behind" } else { "400" };
-                (kind, status(400, text, None))
+                let kind = if is_behind { "400 behind" } else { "400" };
+                (kind, status(400, &text, None))
             }
             _ => (kind, answer),
         };
@@ -151,15 +166,6 @@ impl Loki {
     /// How many streams it has.
     pub(crate) fn streams(&self) -> usize {
         self.newest.len()
-    }
-
-    fn refuses(&self, labels: &str, entry: &Entry) -> Option<&'static str> {
-        if memchr::memmem::find(&entry.line, b"\"poison\"").is_some() {
-            return Some("entry is poison");
-        }
-        let newest = self.newest.get(labels)?;
-        let behind = time_of(entry).0 < newest.saturating_sub(BEHIND);
-        behind.then_some(BEHIND_TEXT)
     }
 
     fn roll(&mut self, entries: usize) -> (&'static str, Duration, Answer, Stored) {
@@ -209,4 +215,22 @@ enum Stored {
 
 fn status(code: u16, body: &str, retry_after: Option<Duration>) -> Answer {
     Answer::Status { code, body: body.to_owned(), retry_after }
+}
+
+/// What Loki says of entries that are too far behind.
+fn behind_text(labels: &str, late: &[Entry], total: usize, floor: UnixNanos) -> String {
+    let second = |time: UnixNanos| UnixNanos(time.0 - time.0.rem_euclid(1_000_000_000)).to_string();
+    let one = |entry: &Entry| {
+        let time = time_of(entry);
+        let go = time.to_string().replace('T', " ").replace('Z', " +0000 UTC");
+        format!(
+            "entry with timestamp {go} ignored, reason: 'entry too far behind, entry timestamp is: \
+             {}, oldest acceptable timestamp is: {}',\n",
+            second(time),
+            second(floor),
+        )
+    };
+    let first: String = late.iter().take(10).map(one).collect();
+    let count = late.len();
+    format!("{first}user 'fake', total ignored: {count} out of {total} for stream: {labels}")
 }
