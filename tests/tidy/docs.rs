@@ -221,7 +221,8 @@ fn documents_name_files_that_exist_and_no_machine() {
 #[test]
 fn functions_that_documents_name_exist() {
     let name = Regex::new(r"`(?:\w+::)+([a-z]\w*)`").unwrap();
-    let all: String = sources("src").into_iter().map(|(_, text)| text).collect();
+    let of = |folder| sources(folder).into_iter().map(|(_, text)| text);
+    let all: String = of("src").chain(of("tests")).collect();
     check(|problems| {
         for (path, number, line) in lines() {
             for found in name.captures_iter(&line) {
