@@ -157,7 +157,7 @@ impl Inner {
         if kin.is_some() {
             self.absent.retain(|absent| !is_it(absent.mark));
         }
-        if let Some(Kin::Copy { of: None } | Kin::Moved) = kin {
+        if let Some(Kin::Copy { .. } | Kin::Moved) = kin {
             self.former.values_mut().for_each(|files| files.retain(|file| !is_it(file.mark)));
         }
         let inode = (file.identity.device, file.identity.inode);
@@ -209,10 +209,14 @@ impl Inner {
     }
 
     pub(super) fn retire(&mut self, file: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
+        // Of a generation whose copy was found, that copy is the memory.
+        let is_continued = self.files.values().any(|other| other.continues == Some(file));
         let Some(file) = self.files.remove(&file) else { return };
         let saved = self.to_save(&file, now, sources);
         if file.replaced || file.deleted {
-            self.remember(saved);
+            if !is_continued {
+                self.remember(saved);
+            }
         } else {
             self.saved.insert((file.identity.device, file.identity.inode), saved);
         }

@@ -54,6 +54,8 @@ pub(super) struct Tracked<H> {
     pub(super) look_at: Duration,
     /// When it was last read.
     pub(super) used_at: Duration,
+    /// Not read before this: a copy of what was here before may turn up, and goes first.
+    pub(super) not_before: Duration,
     /// It is in the queue of files to read.
     pub(super) is_queued: bool,
     /// Its place among the generations of its stem, the oldest first.

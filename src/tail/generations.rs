@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{State, Tracked};
-use super::identity;
+use super::identity::{self, Kin, Resume, Trail};
 use super::news::{Loss, NewFile, News};
 use super::reader::Reader;
 use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now};
@@ -22,8 +22,21 @@ const COPY_WITHIN: Duration = Duration::from_secs(10);
 /// goes within this time, it was moved.
 const MOVED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Most truncated generations of which the trail is kept.
-const BYGONE_MAX: usize = 16;
+/// Most truncated generations that are remembered.
+const BYGONE_MAX: usize = 64;
+
+/// What a truncated file holds now is read after this: folders that are not watched are looked at
+/// each second, so its copy is found by then, and goes first.
+const COPY_FIRST: Duration = Duration::from_millis(1200);
+
+/// What a truncated file held, to know its copy.
+#[derive(Debug)]
+pub(super) struct Bygone {
+    file: FileKey,
+    pub(super) stem: Arc<Path>,
+    pub(super) resume: Resume,
+    pub(super) trail: Trail,
+}
 
 /// A copy of a file that is followed. There is nothing in it that cannot be read from the file, as
 /// long as that is not truncated.
@@ -46,9 +59,12 @@ pub(super) struct Missing {
 }
 
 impl<H> Reader<H> {
-    /// Whether an older generation has something left that can be read.
-    pub(super) fn must_wait(&self, idx: usize) -> bool {
+    /// Whether an older generation has something left that can be read, or may turn up.
+    pub(super) fn must_wait(&self, idx: usize, now: Now) -> bool {
         let Some(file) = self.slots[idx].as_ref() else { return false };
+        if now.mono < file.not_before {
+            return true;
+        }
         let goes_first = |other: &&usize| {
             self.slots[**other].as_ref().is_some_and(|other| {
                 other.rank < file.rank
@@ -187,12 +203,14 @@ impl<H> Reader<H> {
         let new = self.new_key();
         let file = self.slots[idx].as_mut()?;
         let old = std::mem::replace(&mut file.key, new);
-        let read = file.read;
+        let (read, stem) = (file.read, Arc::clone(&file.stem));
+        let kin = Kin::Copy { of: Some(old) };
+        let resume = Resume { head: file.head, mark: read, kin };
         (file.read, file.partial, file.head) = (Mark::default(), 0, Fingerprint::default());
         (file.grew_at, file.look_at) = (now.mono, now.mono + self.options.look_busy);
         let trail = std::mem::take(&mut file.trail);
         self.bygone.truncate(BYGONE_MAX - 1);
-        self.bygone.insert(0, (read, trail));
+        self.bygone.insert(0, Bygone { file: old, stem, resume, trail });
         self.news.push(News::Truncated { old, new });
         let copied = self.held.iter().position(|held| held.of == old).map(|at| {
             let mut held = self.held.swap_remove(at);
@@ -207,12 +225,20 @@ impl<H> Reader<H> {
             let until = now.mono + COPY_WITHIN;
             self.missing.push(Missing { file: old, bytes: missing, until });
         }
-        if let Some(held) = copied {
-            self.go_on_in(held, read, now);
+        match copied {
+            Some(held) => self.go_on_in(held, read, now),
+            None => self.wait_for_copy(idx, now),
         }
         self.let_next_go(idx);
         self.enqueue(idx);
         None
+    }
+
+    fn wait_for_copy(&mut self, idx: usize, now: Now) {
+        let until = now.mono + COPY_FIRST;
+        let Some(file) = self.slots[idx].as_mut() else { return };
+        (file.not_before, file.look_at) = (until, until);
+        self.look_at = self.look_at.min(until);
     }
 
     /// Reading goes on in a copy, at the place where the original was.
@@ -220,7 +246,8 @@ impl<H> Reader<H> {
         let Held { of, handle, new, stat, .. } = held;
         let offset = FileOffset(stat.size);
         let start = if read.offset <= offset { read } else { Mark { offset, ..Mark::default() } };
-        let kin = Some(identity::Kin::Copy { of: Some(of) });
+        self.bygone.retain(|bygone| bygone.file != of);
+        let kin = Some(Kin::Copy { of: Some(of) });
         self.insert(new, handle, &stat, start, kin, now);
     }
 
@@ -234,6 +261,7 @@ impl<H> Reader<H> {
 
     /// A copy of the truncated file was found: what is not in it either is lost.
     pub(super) fn found_copy_of(&mut self, file: FileKey, start: u64, size: u64) {
+        self.bygone.retain(|bygone| bygone.file != file);
         for missing in self.missing.iter_mut().filter(|missing| missing.file == file) {
             missing.bytes = missing.bytes.saturating_sub(size.saturating_sub(start));
         }

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::file::{State, Tracked};
+use super::generations::Bygone;
 use super::identity::{self, Kin};
 use super::news::{Begin, NewFile, News};
 use super::reader::{Reader, failed, retry_pause};
@@ -96,9 +98,18 @@ impl<H> Reader<H> {
         files: &mut D,
     ) -> io::Result<Option<(Mark, Kin)>> {
         for resume in &new.known {
-            let trail = self.bygone.iter().find(|(read, _)| *read == resume.mark);
-            let trail = trail.map_or(&[][..], |(_, trail)| trail);
+            let bygone = self.bygone.iter().find(|bygone| bygone.resume.mark == resume.mark);
+            let trail = bygone.map_or(&[][..], |bygone| &bygone.trail);
             if let Some(mark) = identity::confirm(files, handle, stat, resume, trail)? {
+                return Ok(Some((mark, resume.kin)));
+            }
+        }
+        // Truncated since the file was found by its name.
+        for bygone in self.bygone.iter().filter(|bygone| bygone.stem == new.stem) {
+            let Bygone { resume, trail, .. } = bygone;
+            if new.is_rotated()
+                && let Some(mark) = identity::confirm(files, handle, stat, resume, trail)?
+            {
                 return Ok(Some((mark, resume.kin)));
             }
         }
@@ -150,6 +161,7 @@ impl<H> Reader<H> {
             grew_at: now.mono,
             look_at: now.mono + self.options.look_busy,
             used_at: now.mono,
+            not_before: Duration::ZERO,
             is_queued: false,
             rank: (new.rank, key),
             trail: Vec::new(),
@@ -160,7 +172,7 @@ impl<H> Reader<H> {
         self.by_path.insert(Arc::clone(&new.path), idx);
         self.join_stem(&new.stem, idx, now);
         let NewFile { path, stem, source, .. } = new;
-        let (size, waits) = (stat.size, self.must_wait(idx));
+        let (size, waits) = (stat.size, self.must_wait(idx, now));
         let opened =
             News::Opened { file: key, source, path, stem, identity, start, size, kin, waits };
         self.news.push(opened);

@@ -38,7 +38,7 @@ impl<H> Reader<H> {
         buf: &mut Vec<u8>,
     ) -> Option<Chunk> {
         self.slots[idx].as_mut()?.is_queued = false;
-        if self.must_wait(idx) {
+        if self.must_wait(idx, now) {
             let file = self.slots[idx].as_ref()?.key;
             self.news.push(News::NoLine { file });
             return None;

@@ -9,8 +9,7 @@ use std::time::Duration;
 use super::chunk::Chunk;
 use super::descriptors::Budget;
 use super::file::{State, Tracked};
-use super::generations::{Held, Missing};
-use super::identity::Trail;
+use super::generations::{Bygone, Held, Missing};
 use super::news::{NewFile, News};
 use crate::model::{FileKey, Files, Mark, Now, SourceId};
 
@@ -68,8 +67,8 @@ pub struct Reader<H> {
     pub(super) held: Vec<Held<H>>,
     /// Bytes of truncated files for which no copy was found yet.
     pub(super) missing: Vec<Missing>,
-    /// Trails of truncated generations, by where they were read to, the last one first.
-    pub(super) bygone: Vec<(Mark, Trail)>,
+    /// Truncated generations, the last one first: a copy may turn up.
+    pub(super) bygone: Vec<Bygone>,
     /// How many descriptors of log files are open.
     pub(super) open: usize,
     pub(super) look_at: Duration,
@@ -260,7 +259,10 @@ impl<H> Reader<H> {
         self.review_held(now, files);
         self.give_up_missing(now);
         self.keep_budget(now, files);
-        self.look_at = now.mono + self.options.look_busy;
+        let held = self.slots.iter().flatten().map(|file| file.not_before);
+        let soon = held.filter(|until| now.mono < *until).min();
+        let next = now.mono + self.options.look_busy;
+        self.look_at = soon.map_or(next, |soon| soon.min(next));
     }
 
     fn look_at_one<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
@@ -309,6 +311,9 @@ impl<H> Reader<H> {
         let quiet = now.mono.saturating_sub(file.grew_at);
         let is_busy = file.is_gone() && file.handle.is_some() || quiet < BUSY_FOR;
         file.look_at = now.mono + if is_busy { self.options.look_busy } else { look_idle };
+        if now.mono < file.not_before {
+            file.look_at = file.look_at.min(file.not_before);
+        }
         let is_deleted = stat.links == 0 && file.handle.is_some();
         if is_deleted && !std::mem::replace(&mut file.is_deleted, true) {
             file.is_named = false;

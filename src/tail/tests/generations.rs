@@ -37,6 +37,25 @@ fn a_copy_is_read_where_truncation_cut_the_file_off() {
     }
 }
 
+/// The scan that found the copy did not know of the truncation yet, and the reader has seen it since.
+#[test]
+fn a_copy_that_is_found_between_truncation_and_reading_goes_first() {
+    for more in ["3\n4\n", ""] {
+        let mut bench = Bench::new();
+        bench.append("a", "x".repeat(3000) + "\n2\n");
+        bench.find("a", None, false);
+        assert_eq!(bench.lines().len(), 2);
+        bench.append("a", more);
+        fs_err::copy(bench.path("a"), bench.path("a.1")).unwrap();
+        fs_err::write(bench.path("a"), "5\n").unwrap();
+        let now = bench.now();
+        bench.reader.hint(&bench.path("a"), now, &mut Disk);
+        bench.find_as("a.1", "a", None, Begin::Start);
+        let expected: Vec<&str> = more.lines().chain(["5"]).collect();
+        assert_eq!(bench.lines(), expected);
+    }
+}
+
 #[test]
 fn what_no_copy_has_is_lost_and_said() {
     let mut bench = Bench::new();

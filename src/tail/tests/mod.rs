@@ -98,12 +98,18 @@ impl Bench {
     fn lines(&mut self) -> Vec<String> {
         self.seconds += 1;
         let (mut buf, mut lines) = (Vec::new(), Vec::new());
-        let now = self.now();
+        let mut now = self.now();
         loop {
             let chunk = match self.reader.turn(now, &mut Disk, &mut buf, |_| true) {
                 Turn::Chunk(chunk) => chunk,
                 Turn::Idle(until) if until <= now.mono => continue,
-                Turn::Idle(_) => break,
+                Turn::Idle(_) => {
+                    let held = self.reader.slots.iter().flatten().map(|file| file.not_before);
+                    let Some(until) = held.filter(|until| now.mono < *until).min() else { break };
+                    self.seconds = until.as_secs() + 1;
+                    now = self.now();
+                    continue;
+                }
             };
             let mut end = chunk.start.offset;
             for line in chunk.lines(&buf) {
