@@ -42,6 +42,11 @@ impl Backoff {
         self.between(bound / 2, bound)
     }
 
+    /// How many delays were given since Loki last answered well.
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
     /// Loki answered well: the next fault starts from the beginning.
     pub fn reset(&mut self) {
         (self.tries, self.holds) = (0, 0);

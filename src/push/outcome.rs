@@ -270,17 +270,27 @@ pub(super) fn why(code: u16, body: &str) -> String {
 /// Whether a tenant's rate limit refused more bytes than it allows in a second. Its burst is not
 /// in the text; by default it is 1.5 seconds' worth, and no bucket ever grants more.
 fn over_allowance(text: &str) -> bool {
+    allowance(text).is_some_and(|(limit, bytes)| limit < bytes)
+}
+
+/// How long a tenant's bucket takes to have room for the push that it refused, if nobody else
+/// takes of it.
+pub(super) fn refill(answer: &Answer) -> Option<Duration> {
+    let Answer::Status { code: 429, body, .. } = answer else { return None };
+    let (limit, bytes) = allowance(&outside_labels(body))?;
+    Some(Duration::from_millis(bytes.saturating_mul(1000) / limit.max(1)))
+}
+
+/// The bytes a second that a tenant's rate limit allows, and those that it refused.
+fn allowance(text: &str) -> Option<(u64, u64)> {
     if !text.starts_with("ingestion rate limit exceeded") {
-        return false;
+        return None;
     }
     let number = |behind: &str| -> Option<u64> {
         let rest = &text[text.find(behind)? + behind.len()..];
         rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse().ok()
     };
-    match (number("(limit: "), number("totaling '")) {
-        (Some(limit), Some(bytes)) => limit < bytes,
-        _ => false,
-    }
+    number("(limit: ").zip(number("totaling '"))
 }
 
 /// The text in lower case without what users chose: label sets in braces (with values quoted as

@@ -27,7 +27,7 @@ use super::backoff::Backoff;
 use super::dead_letters::DeadLetter;
 use super::limiter::Limiter;
 use super::marks::{Mark, Marks};
-use super::outcome::{Answer, Facts, Outcome, SAME_500_MAX, outcome};
+use super::outcome::{Answer, Facts, Outcome, SAME_500_MAX, outcome, refill};
 use super::work::{Relabel, Settled, Work};
 use super::{Options, StructuredMetadata};
 use crate::batch::Sealed;
@@ -38,6 +38,9 @@ pub const METADATA_PROBE_AFTER: Duration = Duration::from_secs(3600);
 
 /// Longest pause between two pushes of a stream for its rate.
 const PACE_MAX: Duration = Duration::from_secs(30);
+
+/// So often a rate limit is taken at its word before delays grow: others may use the same bucket.
+const REFILLS_MAX: u32 = 4;
 
 /// How long the size is kept to that a rate limit let pass.
 const SMALLER_FOR: Duration = Duration::from_secs(600);
@@ -261,7 +264,10 @@ impl Sender {
         };
         match outcome(answer, facts) {
             Outcome::Delivered => self.delivered(work, now),
-            Outcome::Retry { why, not_before } => self.retry(work, why, not_before, now),
+            Outcome::Retry { why, not_before } => {
+                let refill = refill(answer).filter(|_| not_before.is_none());
+                self.retry(work, why, not_before, refill, now);
+            }
             Outcome::Split if matches!(answer, Answer::Status { code: 429, .. }) => {
                 // This one, and the next batches: a bucket that is too small stays too small.
                 let bytes = (work.run_bytes() * 2 / 3).max(SMALLER_MIN);
@@ -289,7 +295,7 @@ impl Sender {
                 if others {
                     self.post(work, Duration::ZERO, now);
                 } else {
-                    self.retry(work, why, not_before, now);
+                    self.retry(work, why, not_before, None, now);
                 }
             }
             Outcome::Bury(reason) => self.refused(work, reason, answer, now),
@@ -369,8 +375,19 @@ impl Sender {
         self.marks.get(&work.labels())
     }
 
-    fn retry(&mut self, work: Box<Work>, why: String, wish: Option<Duration>, now: Now) {
-        let not_before = now.mono + self.backoff.retry(wish);
+    /// Sends the same again: after a random delay, or, the first few times that a rate limit
+    /// refuses it, when its bucket has `refill`ed, if that is sooner.
+    fn retry(
+        &mut self,
+        work: Box<Work>,
+        why: String,
+        wish: Option<Duration>,
+        refill: Option<Duration>,
+        now: Now,
+    ) {
+        let delay = self.backoff.retry(wish);
+        let refill = refill.filter(|_| self.backoff.tries() <= REFILLS_MAX);
+        let not_before = now.mono + refill.map_or(delay, |refill| refill.min(delay));
         let (since, tries) = match &self.health {
             Health::Fine => (now.mono, 1),
             Health::Retrying { since, tries, .. } => (*since, tries.saturating_add(1)),

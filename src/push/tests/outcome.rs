@@ -1,6 +1,7 @@
 //! Every row of the push contract's sections 4, 9 and 11 that has an answer.
 
 use crate::model::Reason;
+use crate::push::outcome::refill;
 use crate::push::{Answer, Facts, Failure, Outcome, StreamLimit, StructuredMetadata, outcome};
 
 /// An outcome without its texts.
@@ -161,6 +162,18 @@ fn verdicts_that_hide_others_are_asked_for_stream_by_stream() {
         let Outcome::Slow { limit: StreamLimit::Rate(got), .. } = got else { panic!("{got:?}") };
         assert_eq!(got, want, "{text}");
     }
+}
+
+#[test]
+fn a_rate_limit_says_when_its_bucket_has_room() {
+    let after = |code, body: &str| {
+        let answer = Answer::Status { code, body: body.to_owned(), retry_after: None };
+        refill(&answer)
+    };
+    let ms = |ms| Some(std::time::Duration::from_millis(ms));
+    assert_eq!(after(429, RATE), ms(7_282_688 * 1000 / 4_194_304));
+    assert_eq!(after(429, "Per stream rate limit exceeded (limit: 3MB/sec)"), None);
+    assert_eq!(after(500, RATE), None);
 }
 
 #[test]
