@@ -11,41 +11,80 @@ use super::news::{Begin, NewFile, News};
 use super::reader::{Reader, failed, retry_pause};
 use crate::model::{FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now};
 
+/// Names under which nothing was found are tried so often: for more than a minute in all. All names
+/// are scanned again within that time.
+const MISSES_MAX: u32 = 7;
+
+/// A name to try again.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    new: NewFile,
+    at: Duration,
+    /// How often it could not be opened.
+    tries: u32,
+    /// How often there was nothing, since there last was something.
+    misses: u32,
+}
+
 impl<H> Reader<H> {
     /// Opens a file that discovery found, now or when it can be.
     pub fn found<D: Files<File = H>>(&mut self, new: NewFile, now: Now, files: &mut D) {
-        self.try_open(new, 0, now, files);
+        self.try_open(Waiting { new, at: now.mono, tries: 0, misses: 0 }, now, files);
     }
 
     /// Tries the files again that could not be opened before.
     pub(super) fn open_waiting<D: Files<File = H>>(&mut self, now: Now, files: &mut D) {
-        for (new, until, tries) in std::mem::take(&mut self.waiting) {
-            if until <= now.mono {
-                self.try_open(new, tries, now, files);
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.at <= now.mono {
+                self.try_open(waiting, now, files);
             } else {
-                self.waiting.push((new, until, tries));
+                self.waiting.push(waiting);
             }
         }
     }
 
-    fn try_open<D: Files<File = H>>(&mut self, new: NewFile, tries: u32, now: Now, files: &mut D) {
+    fn try_open<D: Files<File = H>>(&mut self, waiting: Waiting, now: Now, files: &mut D) {
         self.make_room();
-        match self.open_within_limit(&new.path, files) {
+        match self.open_within_limit(&waiting.new.path, files) {
             Ok((handle, stat)) if stat.kind == Kind::File => {
-                if let Err(error) = self.track(&new, handle, &stat, now, files) {
-                    self.wait(new, &error, tries, now);
+                if let Err(error) = self.track(&waiting.new, handle, &stat, now, files) {
+                    self.wait(waiting, &error, now);
                 }
             }
-            Ok(_) => self.news.push(News::Refused { path: new.path }),
-            // It went between the scan and the open; the next scan knows more.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => self.wait(new, &error, tries, now),
+            Ok(_) => self.news.push(News::Refused { path: waiting.new.path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.missed(waiting, now),
+            Err(error) => self.wait(waiting, &error, now),
         }
     }
 
-    fn wait(&mut self, new: NewFile, error: &io::Error, tries: u32, now: Now) {
+    fn wait(&mut self, waiting: Waiting, error: &io::Error, now: Now) {
+        let Waiting { new, tries, .. } = waiting;
         self.news.push(failed(&new.path, error));
-        self.waiting.push((new, now.mono + retry_pause(tries), tries + 1));
+        let at = now.mono + retry_pause(tries);
+        self.waiting.push(Waiting { new, at, tries: tries + 1, misses: 0 });
+    }
+
+    /// The file went before it was opened. A scan knows files by their numbers, and this one's is
+    /// free: the next file of this name may have it, and then no scan will tell of that.
+    fn missed(&mut self, waiting: Waiting, now: Now) {
+        let Waiting { mut new, tries, misses, .. } = waiting;
+        // What comes now was not there before.
+        if new.begin == Begin::End {
+            new.begin = Begin::Start;
+        }
+        if misses < MISSES_MAX {
+            let at = now.mono + retry_pause(misses);
+            self.waiting.push(Waiting { new, at, tries, misses: misses + 1 });
+        }
+    }
+
+    /// A deleted file is closed, maybe before a scan has missed it: as [`Self::missed`].
+    pub(super) fn expect_successor(&mut self, file: &Tracked<H>, now: Now) {
+        if file.is_deleted {
+            let (path, stem) = (Arc::clone(&file.path), Arc::clone(&file.stem));
+            let new = NewFile { stem, rank: file.rank.0, ..NewFile::new(path, file.source) };
+            self.missed(Waiting { new, at: now.mono, tries: 0, misses: 0 }, now);
+        }
     }
 
     fn track<D: Files<File = H>>(

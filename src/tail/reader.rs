@@ -10,7 +10,8 @@ use super::chunk::Chunk;
 use super::descriptors::Budget;
 use super::file::{State, Tracked};
 use super::generations::{Bygone, Held, Missing};
-use super::news::{NewFile, News};
+use super::news::News;
+use super::open::Waiting;
 use crate::model::{FileKey, Files, Mark, Now, SourceId};
 
 /// How a reader behaves.
@@ -62,7 +63,7 @@ pub struct Reader<H> {
     /// Files that may have unread bytes, each at most once.
     ready: VecDeque<usize>,
     /// Files that could not be opened yet.
-    pub(super) waiting: Vec<(NewFile, Duration, u32)>,
+    pub(super) waiting: Vec<Waiting>,
     /// Copies of files that are followed and were not truncated yet.
     pub(super) held: Vec<Held<H>>,
     /// Bytes of truncated files for which no copy was found yet.
@@ -157,7 +158,9 @@ impl<H> Reader<H> {
             self.by_path.remove(&old);
         }
         self.by_path.insert(Arc::clone(path), idx);
-        self.news.push(News::Renamed { file: key, path: Arc::clone(path) });
+        if old != *path {
+            self.news.push(News::Renamed { file: key, path: Arc::clone(path) });
+        }
         if path == stem {
             self.set_gone(idx, false, now);
         } else {
@@ -360,6 +363,7 @@ impl<H> Reader<H> {
         self.devices.retain(|_, count| *count != 0);
         if self.by_path.get(&file.path) == Some(&idx) {
             self.by_path.remove(&file.path);
+            self.expect_successor(&file, now);
         }
         self.ready.retain(|ready| *ready != idx);
         self.leave_stem(&file.stem, idx);

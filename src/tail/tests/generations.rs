@@ -252,3 +252,41 @@ fn regrowth_to_the_same_size_is_seen() {
     fs_err::write(bench.path("a"), "3\n4\n").unwrap();
     assert_eq!(bench.lines(), ["3", "4"]);
 }
+
+#[test]
+fn a_file_that_comes_late_under_its_name_is_read() {
+    let mut bench = Bench::new();
+    bench.find("a", None, true);
+    assert_eq!(bench.lines(), [""; 0]);
+    bench.append("a", "1\n");
+    let lines: Vec<String> = (0..3).flat_map(|_| bench.lines()).collect();
+    assert_eq!(lines, ["1"]);
+    bench.find("a", None, true);
+    assert_eq!(bench.lines(), [""; 0], "it is followed already");
+}
+
+#[test]
+fn a_name_under_which_nothing_comes_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.find("a", None, false);
+    for _ in 0..200 {
+        assert_eq!(bench.lines(), [""; 0]);
+    }
+    assert!(bench.reader.waiting.is_empty());
+}
+
+/// The scan between has not told of it: the new file may have the old one's number.
+#[test]
+fn a_file_that_follows_one_that_was_given_up_is_read() {
+    let mut bench = Bench::new();
+    bench.reader.options.budget.deleted_bytes = 1;
+    bench.append("a", "1\n");
+    bench.find("a", None, false);
+    assert_eq!(bench.lines(), ["1"]);
+    fs_err::remove_file(bench.path("a")).unwrap();
+    assert_eq!(bench.lines(), [""; 0]);
+    assert!(bench.closed());
+    bench.append("a", "2\n");
+    let lines: Vec<String> = (0..3).flat_map(|_| bench.lines()).collect();
+    assert_eq!(lines, ["2"]);
+}

@@ -81,13 +81,22 @@ impl Drop for Mount {
     }
 }
 
-/// The files that an agent has open though they have no name any more.
-pub(super) fn deleted_open(skald: &Skald) -> Vec<String> {
+/// What an agent has open.
+fn open(skald: &Skald) -> Vec<String> {
     let folder = format!("/proc/{}/fd", skald.pid());
     let links = std::fs::read_dir(folder).into_iter().flatten();
     let links = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
-    let names = links.map(|name| name.display().to_string());
-    names.filter(|name| name.ends_with(" (deleted)")).collect()
+    links.map(|name| name.display().to_string()).collect()
+}
+
+/// The files that an agent has open though they have no name any more.
+pub(super) fn deleted_open(skald: &Skald) -> Vec<String> {
+    open(skald).into_iter().filter(|name| name.ends_with(" (deleted)")).collect()
+}
+
+/// Whether an agent has the file open that has this name.
+pub(super) fn is_open(skald: &Skald, path: &Path) -> bool {
+    open(skald).contains(&path.display().to_string())
 }
 
 /// The settled offsets of a checkpoint, by inode.
