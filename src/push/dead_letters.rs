@@ -128,6 +128,8 @@ impl DeadLetters {
             return Err(err.into());
         }
         if is_new && let Some(folder) = self.path.parent() {
+            // That of a bare name is empty.
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             fs_err::File::open(folder)?.sync_all()?;
         }
         Ok(())

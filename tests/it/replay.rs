@@ -7,10 +7,11 @@ fn refuse(query: &str) -> Answer {
     always(Answer { refuse: Some(query.to_owned()), ..Answer::default() })
 }
 
-/// Runs `skald replay` on `letters` and returns its end and what it said.
+/// Runs `skald replay` on `letters` in the bed's folder and returns its end and what it said.
 fn replay(bed: &Bed, letters: &str, more: &[&str]) -> (Ended, String) {
     let mut command = skald();
-    command.arg("replay").arg("-c").arg(bed.config()).arg(bed.path(letters)).args(more);
+    command.arg("replay").arg("-c").arg(bed.config()).arg(letters).args(more);
+    command.current_dir(bed.path(""));
     let mut process = Skald::spawn(command.stdout(std::process::Stdio::piped()));
     let mut out = process.stdout();
     let ended = process.wait();
