@@ -27,7 +27,7 @@ impl Outbox {
 
     /// Every tenant.
     pub fn tenants(&self) -> impl Iterator<Item = TenantId> + use<> {
-        (0..self.0.len()).map(|idx| TenantId(u16::try_from(idx).expect("BUG: many tenants")))
+        TenantId::first(self.0.len())
     }
 
     /// The next batch of `tenant`.

@@ -7,8 +7,8 @@ use super::open::{Open, Part};
 use super::streams::{Base, Found, StreamId, Streams};
 use crate::ledger::Ticket;
 use crate::model::{
-    BEHIND_MAX, Counts, ENTRY_WEIGHT, Entry, FileKey, Now, PUSH_BYTES_MAX, PUSH_WEIGHT_MAX, Pair,
-    Pool, STREAM_WEIGHT, SourceId, TenantId, UnixNanos,
+    BEHIND_MAX, Counts, ENTRY_WEIGHT, Entry, FileKey, Now, ORIGINAL_TIMESTAMP, PUSH_BYTES_MAX,
+    PUSH_WEIGHT_MAX, Pair, Pool, STREAM_WEIGHT, SourceId, TenantId, UnixNanos,
 };
 use crate::wire::{self, Compressor, EntryParts};
 
@@ -65,10 +65,9 @@ impl Batcher {
     #[must_use]
     pub fn new(options: Options, bases: Vec<Base>, pool: &Pool) -> Self {
         let tenants = pool.tenants();
-        let ids = (0..tenants).map(|idx| TenantId(u16::try_from(idx).expect("BUG: many tenants")));
         Self {
             streams: Streams::new(bases, options.streams_max.max(tenants)),
-            open: ids.map(|tenant| Open::new(pool.of(tenant))).collect(),
+            open: TenantId::first(tenants).map(|tenant| Open::new(pool.of(tenant))).collect(),
             parts_max: (options.streams_max / tenants).max(1),
             options,
             new_tickets: 0,
@@ -118,7 +117,7 @@ impl Batcher {
     ) -> Pushed {
         let (time, moved) = self.time_in_window(stream, entry.time);
         let original = moved.then(|| entry.time.to_string());
-        let extra = original.as_deref().map(|value| Pair { name: "original_timestamp", value });
+        let extra = original.as_deref().map(|value| Pair { name: ORIGINAL_TIMESTAMP, value });
         let parts = EntryParts {
             time,
             line: entry.line.as_bytes(),

@@ -2,6 +2,9 @@
 
 use super::UnixNanos;
 
+/// The metadata name of the stamp of a line whose time had to be moved (RFC 3339).
+pub const ORIGINAL_TIMESTAMP: &str = "original_timestamp";
+
 /// A name and a value of structured metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair<'a> {

@@ -28,6 +28,14 @@ pub struct SourceId(pub u16);
 pub struct TenantId(pub u16);
 
 impl TenantId {
+    /// The first `count` tenants.
+    ///
+    /// # Panics
+    /// If there are more than `u16` has room for.
+    pub fn first(count: usize) -> impl Iterator<Item = Self> + use<> {
+        (0..count).map(|idx| Self(u16::try_from(idx).expect("BUG: many tenants")))
+    }
+
     /// Its place in lists by tenant.
     #[must_use]
     pub fn idx(self) -> usize {

@@ -11,7 +11,7 @@ mod now;
 mod reason;
 
 pub use self::budget::{Permit, Pool};
-pub use self::entry::{Entry, Pair};
+pub use self::entry::{Entry, ORIGINAL_TIMESTAMP, Pair};
 pub use self::files::{FileStat, Files, Identity, Kind};
 pub use self::ids::{FileKey, FileOffset, Fingerprint, Mark, OUTPUTS, SourceId, Stamp, TenantId};
 pub use self::limits::*;

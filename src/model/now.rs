@@ -37,6 +37,15 @@ impl fmt::Display for UnixNanos {
     }
 }
 
+/// Fails outside of 1677 to 2262.
+impl TryFrom<jiff::Timestamp> for UnixNanos {
+    type Error = std::num::TryFromIntError;
+
+    fn try_from(time: jiff::Timestamp) -> Result<Self, Self::Error> {
+        i64::try_from(time.as_nanosecond()).map(Self)
+    }
+}
+
 fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

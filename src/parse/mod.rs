@@ -33,5 +33,5 @@ pub use self::flags::Flags;
 pub use self::guard::{Admit, Demotion, Guard};
 pub use self::join::{Join, Older, Piece};
 pub use self::options::{Field, Format, Options, Path, Rule, TimeFormat};
-pub use self::parser::{Line, ORIGINAL_TIMESTAMP, Parser, TRUNCATED_FROM, Verdict};
+pub use self::parser::{Line, Parser, TRUNCATED_FROM, Verdict};
 pub use self::plan::{Plan, Warning};

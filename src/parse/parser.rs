@@ -16,15 +16,12 @@ use super::values::{self, Buffers, Matcher};
 use super::wrapper::{Inner, Tag, Unwrapper};
 use super::{json, logfmt};
 use crate::model::{
-    Entry, FileOffset, Flag, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, Now, OUTPUTS, Pair, Reason,
-    Stamp, UnixNanos,
+    Entry, FileOffset, Flag, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, Now, ORIGINAL_TIMESTAMP,
+    OUTPUTS, Pair, Reason, Stamp, UnixNanos,
 };
 
 /// The metadata name of a cut line's full length in bytes.
 pub const TRUNCATED_FROM: &str = "truncated_from";
-
-/// The metadata name of the stamp of a line whose time had to be moved (RFC 3339).
-pub const ORIGINAL_TIMESTAMP: &str = "original_timestamp";
 
 /// Room that is kept for [`TRUNCATED_FROM`] and [`ORIGINAL_TIMESTAMP`], the latter a second time
 /// because batch may add it as well.

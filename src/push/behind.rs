@@ -26,19 +26,19 @@ impl Behind {
     /// `None` if the answer says something else, or says it in other words.
     pub(super) fn read(answer: &Answer) -> Option<Self> {
         let Answer::Status { code: 400, body, .. } = answer else { return None };
-        let text = outside_labels(body).to_uppercase();
-        let after = |text: &str, words: &str| Some(text.split_once(words)?.1.to_owned());
-        let floor = after(&text, "OLDEST ACCEPTABLE TIMESTAMP IS: ")?;
-        let floor = floor.split(['\'', ',', '\n', ' ']).next()?.parse().ok().and_then(nanos)?;
+        let text = outside_labels(body);
+        let after = |words: &str| text.split_once(words).map(|(_, rest)| rest);
+        let floor = after("oldest acceptable timestamp is: ")?;
+        let floor = time(floor.split(['\'', ',', '\n', ' ']).next()?)?;
         let mut listed = BTreeSet::new();
-        for rest in text.split("ENTRY WITH TIMESTAMP ").skip(1) {
-            let (time, reason) = rest.split_once(" IGNORED, REASON: ")?;
-            if reason.trim_start_matches('\'').starts_with("ENTRY TOO FAR BEHIND") {
+        for rest in text.split("entry with timestamp ").skip(1) {
+            let (time, reason) = rest.split_once(" ignored, reason: ")?;
+            if reason.trim_start_matches('\'').starts_with("entry too far behind") {
                 listed.insert(go_time(time)?);
             }
         }
-        let ignored = after(&text, "TOTAL IGNORED: ").and_then(|rest| {
-            let (ignored, rest) = rest.split_once(" OUT OF ")?;
+        let ignored = after("total ignored: ").and_then(|rest| {
+            let (ignored, rest) = rest.split_once(" out of ")?;
             let total = rest.split(' ').next()?;
             Some((ignored.parse().ok()?, total.parse().ok()?))
         });
@@ -72,11 +72,11 @@ fn go_time(text: &str) -> Option<UnixNanos> {
     let mut words = text.split(' ');
     let (date, time, zone) = (words.next()?, words.next()?, words.next()?);
     let (hours, minutes) = zone.split_at_checked(3)?;
-    format!("{date}T{time}{hours}:{minutes}").parse().ok().and_then(nanos)
+    self::time(&format!("{date}t{time}{hours}:{minutes}"))
 }
 
-fn nanos(time: jiff::Timestamp) -> Option<UnixNanos> {
-    i64::try_from(time.as_nanosecond()).ok().map(UnixNanos)
+fn time(text: &str) -> Option<UnixNanos> {
+    text.parse::<jiff::Timestamp>().ok()?.try_into().ok()
 }
 
 #[cfg(test)]

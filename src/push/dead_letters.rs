@@ -197,8 +197,7 @@ impl<'de> Deserialize<'de> for Shown {
         use serde::de::Error as _;
         let text = String::deserialize(deserializer)?;
         let time: jiff::Timestamp = text.parse().map_err(D::Error::custom)?;
-        let nanos = i64::try_from(time.as_nanosecond()).map_err(D::Error::custom)?;
-        Ok(Self(UnixNanos(nanos)))
+        time.try_into().map(Self).map_err(D::Error::custom)
     }
 }
 

@@ -143,9 +143,12 @@ pub fn outcome(answer: &Answer, facts: Facts) -> Outcome {
         // gateway that cannot use what it got. Both are kept apart from the data that passes.
         422 if text.contains("at least one valid stream") => hold(code, body),
         422 => isolate(facts),
-        429 if stream_limit(&text).is_some() && facts.streams > 1 => Outcome::Apart,
         429 if let Some(limit) = stream_limit(&text) => {
-            Outcome::Slow { why: why(code, body), not_before, limit }
+            if 1 < facts.streams {
+                Outcome::Apart
+            } else {
+                Outcome::Slow { why: why(code, body), not_before, limit }
+            }
         }
         429 if facts.entries > 1 && facts.repeats >= SAME_429_MAX && over_allowance(&text) => {
             Outcome::Split

@@ -202,7 +202,8 @@ impl Parts {
         (self.labels_of(idx).to_owned(), self.decode(idx))
     }
 
-    fn decode(&self, idx: usize) -> push::Entry {
+    /// One entry.
+    pub(super) fn decode(&self, idx: usize) -> push::Entry {
         push::Entry::decode(self.bytes(self.entries[idx])).expect("BUG: a sealed entry is protobuf")
     }
 
@@ -229,7 +230,12 @@ impl Parts {
     pub(super) fn run_bytes(&self, run: &Run) -> usize {
         let entries = &self.entries[run.clone()];
         let span = entries.first().zip(entries.last());
-        span.map_or(0, |(first, last)| usize_of(last.end - first.start) + 64)
+        span.map_or(0, |(first, last)| Self::request_bytes(usize_of(last.end - first.start)))
+    }
+
+    /// About as many bytes as a request with `entries` bytes of entries has.
+    pub(super) fn request_bytes(entries: usize) -> usize {
+        entries + 64
     }
 
     fn entry_len(&self, entry: Span, strip: bool) -> usize {

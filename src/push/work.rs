@@ -10,13 +10,10 @@ use super::outcome::Answer;
 use super::parts::{Change, Edit, Parts, Run, time_of};
 use crate::batch::Sealed;
 use crate::ledger::Receipt;
-use crate::model::{Reason, UnixNanos};
+use crate::model::{ORIGINAL_TIMESTAMP, Reason, UnixNanos};
 
 /// Longest text of Loki's answer in a dead letter, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
-
-/// The metadata with an entry's own time.
-const ORIGINAL: &str = "original_timestamp";
 
 /// A whole batch has its outcome. The receipt is settled in the ledger by whoever gets this.
 #[must_use = "the receipt must be settled, or its files never move on"]
@@ -165,6 +162,12 @@ impl Work {
 
     /// Goes on with all that is left in runs of at most `bytes`.
     pub(super) fn at_most(&mut self, bytes: u64) {
+        // Most are small enough as they were sealed, by what snappy says of them.
+        let len = snap::raw::decompress_len(&self.body);
+        let is_within = |len| Parts::request_bytes(len) as u64 <= bytes;
+        if self.parts.is_none() && len.is_ok_and(is_within) {
+            return;
+        }
         let left: Vec<Run> =
             std::iter::once(self.run.clone()).chain(self.queue.drain(..)).collect();
         self.postponed = 0;
@@ -266,11 +269,10 @@ impl Work {
             run.filter(move |(_, refused)| **refused == wanted).map(|(idx, _)| idx)
         };
         let moved: Vec<usize> = pick(true).collect();
-        let last = self.shift(&moved, to, noted)?;
         let all = self.parts().all();
         let order = (0..run.start).chain(pick(false)).chain(pick(true)).chain(run.end..all.end);
         let order: Vec<usize> = order.collect();
-        self.edit(&order, &|_| None, &BTreeMap::new());
+        let last = self.shift(&moved, &order, to, noted)?;
         let middle = run.end - moved.len();
         if is_exact {
             self.delivered += (middle - run.start) as u64;
@@ -295,46 +297,58 @@ impl Work {
         let times = self.parts().times(&run);
         let late = run.clone().zip(times).filter(|(_, time)| *time < floor);
         let late: Vec<usize> = late.map(|(idx, _)| idx).collect();
-        let last = self.shift(&late, to, noted)?;
+        let order: Vec<usize> = self.parts().all().collect();
+        let last = self.shift(&late, &order, to, noted)?;
         self.make(run);
         Some(last)
     }
 
-    /// Gives entries of the current run the times from `to` on. Returns the last one.
-    fn shift(&mut self, entries: &[usize], to: UnixNanos, noted: bool) -> Option<UnixNanos> {
+    /// Gives entries of the current run the times from `to` on, and all entries a new order.
+    /// Returns the last time.
+    fn shift(
+        &mut self,
+        entries: &[usize],
+        order: &[usize],
+        to: UnixNanos,
+        noted: bool,
+    ) -> Option<UnixNanos> {
+        if entries.is_empty() {
+            return None;
+        }
         let (mut changes, mut time, mut moved) =
             (BTreeMap::new(), UnixNanos(to.0.saturating_sub(1)), 0);
         for idx in entries {
             time = UnixNanos(time.0 + 1);
-            let (_, entry) = self.parts().entry(*idx);
-            let is_new = entry.structured_metadata.iter().all(|pair| pair.name != ORIGINAL);
+            let entry = self.parts().decode(*idx);
+            let mut pairs = entry.structured_metadata.iter();
+            let is_new = pairs.all(|pair| pair.name != ORIGINAL_TIMESTAMP);
             let is_new = if noted { is_new } else { self.moves == 0 };
             moved += u64::from(is_new);
-            let own = (noted && is_new).then(|| (ORIGINAL.to_owned(), time_of(&entry).to_string()));
-            changes.insert(*idx, Change { time: Some(time), metadata: own.into_iter().collect() });
-        }
-        if entries.is_empty() {
-            return None;
+            let own = || (ORIGINAL_TIMESTAMP.to_owned(), time_of(&entry).to_string());
+            let metadata = (noted && is_new).then(own).into_iter().collect();
+            changes.insert(*idx, Change { time: Some(time), metadata });
         }
         self.moved += moved;
-        let order: Vec<usize> = self.parts().all().collect();
-        self.edit(&order, &|_| None, &changes);
+        self.edit(order, &|_| None, &changes);
         Some(time)
     }
 
     /// Gives streams other labels, and goes on with all that is left.
     pub(super) fn relabel(&mut self, new: &dyn Fn(&str) -> Option<Relabel>) {
         let parts = self.parts();
-        let mut changes = BTreeMap::new();
+        let (mut changes, mut answers) = (BTreeMap::new(), BTreeMap::new());
         for run in parts.by_stream(&parts.all()) {
-            if let Some(Relabel { metadata, .. }) = new(parts.labels_of(run.start)) {
+            // Asked once: labels and metadata must be of one answer, and it may change meanwhile.
+            let labels = parts.labels_of(run.start);
+            let answer = answers.entry(labels.to_owned()).or_insert_with(|| new(labels));
+            if let Some(Relabel { metadata, .. }) = answer {
                 run.for_each(|idx| {
                     changes.insert(idx, Change { time: None, metadata: metadata.clone() });
                 });
             }
         }
         let order: Vec<usize> = parts.all().collect();
-        self.edit(&order, &|labels| new(labels).map(|new| new.labels), &changes);
+        self.edit(&order, &|labels| Some(answers.get(labels)?.as_ref()?.labels.clone()), &changes);
         // What was sent stream by stream goes together again.
         let mut left: Vec<Run> = self.queue.drain(..).chain([self.run.clone()]).collect();
         left.sort_by_key(|run| run.start);
@@ -442,8 +456,8 @@ impl Work {
     }
 
     pub(super) fn settle(self) -> Settled {
+        let lost = self.buried();
         let Self { receipt, entries, delivered, dropped, moved, isolations, .. } = self;
-        let lost = dropped.iter().map(|dropped| dropped.entries).sum::<u64>();
         assert!(delivered + lost == entries as u64, "BUG: an entry has no outcome, or two");
         Settled { receipt, delivered, dropped, moved, isolations }
     }

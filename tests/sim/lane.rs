@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use skald::app::{Done, Worker, settle};
 use skald::batch::Sealed;
-use skald::model::{Now, Reason, UnixNanos};
-use skald::parse;
+use skald::model::{Now, ORIGINAL_TIMESTAMP, Reason, UnixNanos};
 use skald::push::{Answer, DeadLetter, Sender, Step};
 
 use crate::agent::{Agent, Mutation};
@@ -249,8 +248,7 @@ pub(crate) fn store(reply: &Reply, loki: &mut Loki, truth: &mut Truth) -> Result
         let number = truth.find(&entry.line)?;
         loki.keep(labels, time_of(entry));
         // What was refused, and moved, comes after what Loki took.
-        let is_moved =
-            entry.structured_metadata.iter().any(|pair| pair.name == parse::ORIGINAL_TIMESTAMP);
+        let is_moved = entry.structured_metadata.iter().any(|pair| pair.name == ORIGINAL_TIMESTAMP);
         truth.stored(number, meaning(labels, entry), !reply.is_accepted(), is_moved)?;
     }
     Ok(())
@@ -260,7 +258,7 @@ pub(crate) fn store(reply: &Reply, loki: &mut Loki, truth: &mut Truth) -> Result
 fn meaning(labels: &str, entry: &skald::wire::push::Entry) -> Meaning {
     let (mut time, mut metadata) = (time_of(entry), Vec::new());
     for pair in &entry.structured_metadata {
-        if pair.name == parse::ORIGINAL_TIMESTAMP {
+        if pair.name == ORIGINAL_TIMESTAMP {
             let own: jiff::Timestamp = pair.value.parse().expect("RFC 3339");
             time = UnixNanos(i64::try_from(own.as_nanosecond()).expect("it fits"));
         } else {
