@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::http::Refusal;
 use super::labels::Labels;
 use super::message::{Entry, Pair, Request, Stream, Time};
+use crate::model::UnixNanos;
 
 /// First and last second of the years 1 to 9999.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -161,9 +162,8 @@ fn entry(value: &Value) -> Result<Entry, String> {
         Some(line) => line.as_str().ok_or("a value's line is not a string")?,
     };
     let metadata = items.get(2).map_or(Ok(Vec::new()), |value| pairs(value, "metadata"))?;
-    let nanos = i32::try_from(time.rem_euclid(1_000_000_000)).expect("BUG: below 1e9");
     Ok(Entry {
-        timestamp: Some(Time { seconds: time.div_euclid(1_000_000_000), nanos }),
+        timestamp: Some(UnixNanos(time).into()),
         line: line.as_bytes().to_vec(),
         metadata: metadata.iter().map(|(name, value)| Pair::new(name, value)).collect(),
     })

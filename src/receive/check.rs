@@ -9,7 +9,7 @@ use super::detect;
 use super::http::Refusal;
 use super::labels::Labels;
 use super::logql::{Query, fields};
-use super::message::{Entry, Pair, Request};
+use super::message::{Entry, Pair, Request, Time};
 use super::options::Options;
 use crate::model::{
     LABEL_NAME_BYTES_MAX, LABEL_NAMES_MAX, LABEL_VALUE_BYTES_MAX, LINE_BYTES_DEFAULT,
@@ -182,7 +182,7 @@ impl Check<'_> {
         let (options, time) = (self.options, entry.time());
         let oldest = self.now.minus(options.reject_old_samples_max_age);
         if options.reject_old_samples && time.unix() < oldest {
-            let (time, oldest) = (time.rfc3339(), seconds(oldest));
+            let (time, oldest) = (time.rfc3339(), Time::from(oldest).rfc3339());
             let text = format!("too old: {time}, oldest acceptable timestamp is: {oldest}");
             return Err(format!("entry for stream '{labels}' has timestamp {text}"));
         }
@@ -265,9 +265,4 @@ fn check_metadata(labels: &Labels, entry: &Entry, options: &Options) -> Result<(
         "stream '{labels}' {text}. Please see `limits_config.{setting}` or contact your Loki \
          administrator to {act} it."
     ))
-}
-
-/// A time as Loki's errors show it: RFC 3339, cut to seconds.
-fn seconds(time: UnixNanos) -> String {
-    UnixNanos(time.0 - time.0.rem_euclid(1_000_000_000)).to_string()
 }

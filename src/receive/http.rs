@@ -139,7 +139,7 @@ impl Shared {
     /// Stores what Loki would. An error does not mean that nothing was stored.
     fn accept(&self, headers: &HeaderMap, bytes: &[u8], answer: &Answer) -> Result<(), Refusal> {
         let tenant = tenant::tenant(headers, self.options.auth)?;
-        let user = tenant.as_deref().filter(|_| self.options.auth).unwrap_or("fake");
+        let user = tenant::user(tenant.as_deref(), self.options.auth);
         let body = body::decode(headers, bytes)?;
         self.store.count_encoded(body.encoded_bytes);
         let now = self.options.clock.now();

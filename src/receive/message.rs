@@ -75,6 +75,13 @@ impl Pair {
     }
 }
 
+impl From<UnixNanos> for Time {
+    fn from(time: UnixNanos) -> Self {
+        let nanos = i32::try_from(time.0.rem_euclid(1_000_000_000)).expect("BUG: below 1e9");
+        Self { seconds: time.0.div_euclid(1_000_000_000), nanos }
+    }
+}
+
 impl Time {
     /// Wrapping beyond 1677 to 2262, as Go's `UnixNano` does.
     pub(super) fn unix(self) -> UnixNanos {

@@ -189,8 +189,7 @@ fn instant_of(pairs: &[(String, String)], name: &str) -> Result<Option<UnixNanos
             .map_err(|_| wrong())?,
         Err(_) => text.parse().map_err(|_| wrong())?,
     };
-    let nanos = i64::try_from(timestamp.as_nanosecond()).map_err(|_| wrong())?;
-    Ok(Some(UnixNanos(nanos)))
+    timestamp.try_into().map(Some).map_err(|_| wrong())
 }
 
 fn refused(error: QueryError) -> Refusal {

@@ -35,9 +35,9 @@ impl Options {
                 self.enforced_labels = value.split(',').map(str::to_owned).collect();
             }
             "block_ingestion_until" => {
-                let until = parse::<jiff::Timestamp>(value)?.as_nanosecond();
-                let until = i64::try_from(until).map_err(|error| error.to_string())?;
-                self.block_ingestion_until = Some(UnixNanos(until));
+                let until: UnixNanos =
+                    parse::<jiff::Timestamp>(value)?.try_into().map_err(text_of)?;
+                self.block_ingestion_until = Some(until);
             }
             "block_ingestion_status_code" => self.block_ingestion_status_code = parse(value)?,
             "grpc_server_max_recv_msg_size" => self.grpc_bytes_max = parse(value)?,
@@ -48,7 +48,11 @@ impl Options {
 }
 
 fn parse<T: FromStr<Err: Display>>(value: &str) -> Result<T, String> {
-    value.parse().map_err(|error: T::Err| error.to_string())
+    value.parse().map_err(text_of)
+}
+
+fn text_of<E: Display>(error: E) -> String {
+    error.to_string()
 }
 
 /// Units of 1,048,576, with a fraction or without.
@@ -65,5 +69,5 @@ fn size(value: &str) -> Result<usize, String> {
 }
 
 fn duration(value: &str) -> Result<Duration, String> {
-    parse::<jiff::SignedDuration>(value)?.try_into().map_err(|error: jiff::Error| error.to_string())
+    parse::<jiff::SignedDuration>(value)?.try_into().map_err(text_of)
 }

@@ -72,9 +72,9 @@ impl Rates {
     fn advance(&mut self, now: UnixNanos) {
         let second = now.0.div_euclid(1_000_000_000);
         let ended = second.saturating_sub(std::mem::replace(&mut self.second, second));
-        for round in 0..u64::try_from(ended).unwrap_or(0).min(KEPT + 1) {
+        for _ in 0..u64::try_from(ended).unwrap_or(0).min(KEPT + 1) {
             let mut ended: HashMap<Key, (u64, u64)> = HashMap::new();
-            for ((user, _), (base, bytes, pushes)) in self.seen.drain().filter(|_| round == 0) {
+            for ((user, _), (base, bytes, pushes)) in self.seen.drain() {
                 let sum = ended.entry((user, base)).or_default();
                 *sum = (sum.0 + bytes, pushes.max(sum.1));
             }

@@ -16,6 +16,7 @@ use super::logql::{Query, fields};
 use super::message::{Entry, Pair};
 use super::options::Options;
 use super::shard::{Rates, Shard};
+use super::tenant::user;
 use super::weight::weight;
 use crate::model::UnixNanos;
 
@@ -58,11 +59,9 @@ impl Received {
     pub fn fields(&self) -> BTreeMap<String, String> {
         let mut fields = fields(&self.labels, &self.metadata);
         if !self.level.is_empty() {
-            let label = fields.insert("detected_level".to_owned(), self.level.clone());
-            if let Some(label) = label.filter(|_| self.labels.get("detected_level").is_some()) {
-                let level = fields.insert("detected_level".to_owned(), label);
-                fields.extend(level.map(|level| ("detected_level_extracted".to_owned(), level)));
-            }
+            let is_taken = self.labels.get("detected_level").is_some();
+            let name = if is_taken { "detected_level_extracted" } else { "detected_level" };
+            fields.insert(name.to_owned(), self.level.clone());
         }
         fields
     }
@@ -141,7 +140,6 @@ struct Shared {
 struct State {
     /// Invariant: sorted by `n`, at most `keep`.
     entries: VecDeque<Arc<Received>>,
-    copies: u64,
     tenants: HashMap<Arc<str>, Tenant>,
     rates: Rates,
     /// Entries by user and stream.
@@ -218,12 +216,11 @@ impl Store {
         now: UnixNanos,
     ) -> Result<(), Refusal> {
         let options = &self.0.options;
-        let user: Arc<str> = tenant.filter(|_| options.auth).unwrap_or("fake").into();
+        let user: Arc<str> = user(tenant, options.auth).into();
         let tenant: Option<Arc<str>> = tenant.map(Into::into);
         let mut state = self.state();
         let (rate, burst) = (options.ingestion_rate_bytes, options.ingestion_burst_bytes);
-        let bucket = &mut state.tenants.entry(Arc::clone(&user)).or_default().bucket;
-        if !bucket.take(checked.charge(), rate, burst, now) {
+        if !state.tenant(&user).bucket.take(checked.charge(), rate, burst, now) {
             return Err(Refusal::too_many(rate_text(&user, &checked, rate)));
         }
         let shards = state.rates.shard(&user, checked.streams, options, now);
@@ -286,7 +283,6 @@ impl State {
                 continue;
             }
             let swallowed = fate == Fate::Swallowed;
-            self.copies += 1;
             match swallowed {
                 true => self.stats.swallowed += 1,
                 false => {
@@ -296,7 +292,7 @@ impl State {
                 }
             }
             received.push(Received {
-                n: self.copies,
+                n: self.stats.entries + self.stats.swallowed,
                 tenant: tenant.clone(),
                 labels: Arc::clone(&shard.labels),
                 time: entry.time().unix(),

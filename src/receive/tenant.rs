@@ -34,6 +34,11 @@ pub(super) fn tenant(headers: &HeaderMap, auth: bool) -> Result<Option<String>, 
     Ok(Some(id.to_owned()))
 }
 
+/// Whose limits and streams count: without `auth` all requests are of one user.
+pub(super) fn user(tenant: Option<&str>, auth: bool) -> &str {
+    tenant.filter(|_| auth).unwrap_or("fake")
+}
+
 fn check(id: &str) -> Result<(), String> {
     // Byte by byte, like dskit.
     let bad = |c: &char| !(c.is_ascii_alphanumeric() || "!-_.*'()".contains(*c));
