@@ -34,9 +34,9 @@ use crate::config::{Config, Input, READERS_MAX, Start};
 use crate::discover::{self, Scanner, SourceGlobs};
 use crate::model::{Pool, TenantId};
 use crate::parse::{Guard, Plan};
-use crate::push::{self, DeadLetters, HttpTransport, Sender, StructuredMetadata};
+use crate::push::{self, DeadLetters, HttpTransport, StructuredMetadata};
 use crate::tail;
-use crate::telemetry::{Metrics, Throttle};
+use crate::telemetry::Metrics;
 
 /// Sealed batches between a worker and its lane: one, so that the next is ready when the answer
 /// comes. More would only hold memory.
@@ -44,9 +44,6 @@ const LANE_MAX: usize = 1;
 
 /// A reader's buffer takes the longest line and this much more, so that a read is worth its call.
 const CHUNK_BYTES_MIN: usize = 256 * 1024;
-
-/// How often the log says that Loki refuses lines.
-const REFUSALS_EVERY: Duration = Duration::from_secs(10);
 
 /// A rotated or deleted file is closed when nobody has written to it for this long.
 const ROTATE_GRACE: Duration = Duration::from_secs(10);
@@ -182,12 +179,9 @@ impl Builder {
         is_stdin: bool,
     ) -> mpsc::Sender<Sealed> {
         let (entrance, batches) = mpsc::channel(LANE_MAX);
-        let number = self.ground.health.add(tenant);
         let push = push::Options { tenant: tenant.map(str::to_owned), ..self.config.push.clone() };
-        let sender = Sender::new(&push, fastrand::u64(..));
-        let refusals = Throttle::new(REFUSALS_EVERY);
-        let lane =
-            Lane { number, batches, worker: bell.clone(), sender, crowd, refusals, is_stdin };
+        let health = &self.ground.health;
+        let lane = Lane::new(&push, batches, bell.clone(), crowd, health, is_stdin);
         let (transport, ground) = (Arc::clone(&self.transport), self.ground.clone());
         self.lanes.spawn(async move { lane.run(&*transport, &ground).await });
         entrance

@@ -2,6 +2,7 @@
 //! became of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use crate::batch::Sealed;
 use crate::ledger::Receipt;
 use crate::model::{Counts, Flag, Now, Reason};
 use crate::push::{
-    Answer, DeadLetter, DeadLetters, Failure, Health, Sender, Settled, Step, Transport,
+    self, Answer, DeadLetter, DeadLetters, Failure, Health, Sender, Settled, Step, Transport,
 };
 use crate::telemetry::{Metrics, Throttle};
 
@@ -38,26 +39,42 @@ pub struct Ground {
     pub give_up: CancellationToken,
 }
 
+/// How often the log says that Loki refuses lines.
+const REFUSALS_EVERY: Duration = Duration::from_secs(10);
+
 /// One lane, of one worker and one tenant.
 #[derive(Debug)]
 pub struct Lane {
     /// Its place on the board.
-    pub number: usize,
-    /// The worker's sealed batches.
-    pub batches: Receiver<Sealed>,
-    /// The worker, which hears when there is room for the next batch.
-    pub worker: Doorbell,
-    /// The step machine.
-    pub sender: Sender,
-    /// What can be done when Loki takes no more streams.
-    pub crowd: Crowd,
+    number: usize,
+    batches: Receiver<Sealed>,
+    worker: Doorbell,
+    sender: Sender,
+    crowd: Crowd,
     /// Says now and then that Loki refuses lines.
-    pub refusals: Throttle<()>,
-    /// Its lines cannot be read again: what is given up is lost.
-    pub is_stdin: bool,
+    refusals: Throttle<()>,
+    is_stdin: bool,
 }
 
 impl Lane {
+    /// A lane of the tenant in `push` for sealed `batches` of `worker`, which hears when there is
+    /// room for the next one. `crowd` is what can be done when Loki takes no more streams.
+    /// `is_stdin` says that its lines cannot be read again: what is given up is lost.
+    #[must_use]
+    pub fn new(
+        push: &push::Options,
+        batches: Receiver<Sealed>,
+        worker: Doorbell,
+        crowd: Crowd,
+        health: &Board,
+        is_stdin: bool,
+    ) -> Self {
+        let number = health.add(push.tenant.as_deref());
+        let sender = Sender::new(push, fastrand::u64(..));
+        let refusals = Throttle::new(REFUSALS_EVERY);
+        Self { number, batches, worker, sender, crowd, refusals, is_stdin }
+    }
+
     /// Brings batches to Loki until the worker has ended and all is settled, or it is time to give
     /// up. What is left then stays unsettled.
     pub async fn run(mut self, transport: &impl Transport, ground: &Ground) {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -11,7 +10,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::{Ended, counted};
-use super::board::Board;
 use super::clock::Clock;
 use super::crowd::Crowd;
 use super::error::AppError;
@@ -22,8 +20,8 @@ use super::wake::Doorbell;
 use crate::batch::Sealed;
 use crate::ledger::Receipt;
 use crate::model::{Counts, Pool};
-use crate::push::{DeadLetter, DeadLetters, HttpTransport, Options, Sender};
-use crate::telemetry::{Metrics, Throttle};
+use crate::push::{DeadLetter, DeadLetters, HttpTransport, Options};
+use crate::telemetry::Metrics;
 use crate::wire::Compressor;
 use crate::wire::push::{Entry, LabelPair, PushRequest, Stream, Timestamp};
 
@@ -32,9 +30,6 @@ const SOURCE: &str = "replay";
 
 /// Most encoded bytes of a push of several letters: with what Loki adds, far below its limits.
 const BATCH_BYTES: usize = 1024 * 1024;
-
-/// How often the log says that Loki refuses lines.
-const REFUSALS_EVERY: Duration = Duration::from_secs(10);
 
 /// The letters of one tenant on their way.
 struct Open {
@@ -74,9 +69,12 @@ pub async fn replay(
         let of_tenant = open.entry(tenant).or_insert_with_key(|tenant| {
             let (lane, batches) = mpsc::channel(1);
             let options = Options { tenant: tenant.clone(), ..options.clone() };
-            let lane_of = lane_of(&options, batches, &ground.health);
+            // Nobody listens: the channel alone holds whoever sends.
+            let (nobody, _) = Doorbell::new();
+            let crowd = Crowd::new(Arc::from([]), []);
+            let of_lane = Lane::new(&options, batches, nobody, crowd, &ground.health, false);
             let (transport, ground) = (Arc::clone(&transport), ground.clone());
-            lanes.spawn(async move { lane_of.run(&*transport, &ground).await });
+            lanes.spawn(async move { of_lane.run(&*transport, &ground).await });
             Open { lane, letters: Vec::new(), bytes: 0 }
         });
         of_tenant.bytes += letter.line.len() + letter.labels.len();
@@ -90,19 +88,6 @@ pub async fn replay(
     }
     while lanes.join_next().await.is_some() {}
     Ok(counted(&metrics, &[SOURCE]))
-}
-
-fn lane_of(options: &Options, batches: mpsc::Receiver<Sealed>, health: &Arc<Board>) -> Lane {
-    Lane {
-        number: health.add(options.tenant.as_deref()),
-        batches,
-        // Nobody listens: the channel alone holds whoever sends.
-        worker: Doorbell::new().0,
-        sender: Sender::new(options, fastrand::u64(..)),
-        crowd: Crowd::new(Arc::from([]), []),
-        refusals: Throttle::new(REFUSALS_EVERY),
-        is_stdin: false,
-    }
 }
 
 impl Open {

@@ -202,13 +202,16 @@ pub struct Health {
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a setting is written NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
+    pair(text, "a setting")
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a label is written NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
+    pair(text, "a label")
+}
+
+fn pair(text: &str, what: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').ok_or_else(|| format!("{what} is written NAME=VALUE"))?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

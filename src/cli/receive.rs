@@ -3,9 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
 use super::args::{Log, Receive};
+use super::setup;
 use crate::app;
 use crate::receive::{Clock, Options, Receiver};
 use crate::telemetry::init_log;
@@ -27,10 +26,7 @@ fn options(args: &Receive) -> anyhow::Result<Options> {
 
 pub(super) fn receive(args: &Receive, log: &Log, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     init_log(log.log_format, log.log_level)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = setup::runtime()?;
     let options = options(args)?;
     runtime.block_on(async {
         let receiver = Receiver::start(args.listen, options).await?;

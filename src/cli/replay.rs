@@ -36,10 +36,7 @@ pub(super) fn replay(args: &Replay, log: &Log, out: &mut dyn Write) -> anyhow::R
     }
     init_log(log.log_format, log.log_level)?;
     let refused = args.file.with_added_extension("refused");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = setup::runtime()?;
     let again = letters(&args.file)?.map_while(Result::ok);
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();

@@ -74,10 +74,7 @@ fn agent(config: Option<Config>, extras: Extras, log: &Log) -> anyhow::Result<Ex
         bail!("`--tee` copies standard input, which is not read here");
     }
     init_log(log.log_format, log.log_level)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = setup::runtime()?;
     let ended = runtime.block_on(serve(config, extras))?;
     // Standard input may be stuck in a read that nothing ends: do not wait for its thread.
     runtime.shutdown_background();

@@ -8,6 +8,12 @@ use anyhow::{Context as _, bail};
 use super::args::Ship;
 use crate::config::{self, Config, Flags, Report};
 
+/// What the network side of a command runs on: the thread that calls it.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("cannot start the runtime")
+}
+
 /// Reads a configuration file; `None` when it has mistakes. All problems are shown.
 pub(super) fn from_file(path: &Path) -> anyhow::Result<Option<Config>> {
     let bytes = fs_err::read(path)?;

@@ -85,10 +85,10 @@ fn memory(problems: &mut Problems, top: &Section<'_>, config: &mut Config) {
 
 /// Whether what moves fits into the memory budget.
 fn budget(problems: &mut Problems, top: &Section<'_>, config: &Config) {
-    let batch = u64::try_from(config.batch.bytes_max).unwrap_or(u64::MAX);
     let tenants = config.tenants().len() as u64;
     let chunks = tenants.max(READERS_MAX as u64);
-    let needed = tenants.saturating_mul(batch).saturating_add(chunks * config.chunk_bytes());
+    let shares = tenants.saturating_mul(config.tenant_share());
+    let needed = shares.saturating_add((chunks - tenants) * config.chunk_bytes());
     if needed <= config.memory.in_flight {
         return;
     }
