@@ -1,6 +1,6 @@
 //! One walk: the folders in which one glob can match.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -131,12 +131,10 @@ impl Walk<'_> {
     /// The path that the glob matches and that was rotated to `path`, if the name says so.
     fn stem_of(&self, path: &Path, inside: bool) -> Option<Arc<Path>> {
         let name = path.file_name()?;
+        let mut stems = rotated::stems(name, inside).map(|stem| path.with_file_name(stem));
+        let stem = stems.find(|stem| self.is_wanted(stem))?;
         let plain = path.with_file_name(rotated::uncompressed(name));
-        if self.rules.exclude.has_file(&plain) {
-            return None;
-        }
-        let stems = rotated::stems(name, inside).map(|stem| path.with_file_name(stem));
-        stems.into_iter().find(|stem| self.is_wanted(stem)).map(Into::into)
+        (!self.rules.exclude.has_file(&plain)).then(|| stem.into())
     }
 
     /// Older generations of the files that links lead to.
@@ -150,11 +148,8 @@ impl Walk<'_> {
                 if !entry.file_type().is_file() {
                     continue;
                 }
-                let stems = |name: &OsStr| {
-                    let mut stems = rotated::stems(name, true);
-                    stems.find_map(|stem| targets.get(&stem).cloned())
-                };
-                if let Some(link) = stems(entry.file_name()) {
+                let mut stems = rotated::stems(entry.file_name(), true);
+                if let Some(link) = stems.find_map(|stem| targets.get(&stem).cloned()) {
                     self.file(entry.path(), entry.ino(), Some(link), true);
                 }
             }

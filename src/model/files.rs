@@ -17,6 +17,20 @@ pub struct Identity {
     pub birth: Option<UnixNanos>,
 }
 
+impl Identity {
+    /// Device and inode number: which file it is for as long as it exists.
+    #[must_use]
+    pub fn inode(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+}
+
+/// Whether [`Files::open`] presents a file of this name as what it was before it was compressed.
+#[must_use]
+pub fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
 /// What kind of thing a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

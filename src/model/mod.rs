@@ -12,7 +12,7 @@ mod reason;
 
 pub use self::budget::{Permit, Pool};
 pub use self::entry::{Entry, ORIGINAL_TIMESTAMP, Pair};
-pub use self::files::{FileStat, Files, Identity, Kind};
+pub use self::files::{FileStat, Files, Identity, Kind, is_compressed};
 pub use self::ids::{FileKey, FileOffset, Fingerprint, Mark, OUTPUTS, SourceId, Stamp, TenantId};
 pub use self::limits::*;
 pub use self::now::{Now, UnixNanos};

@@ -5,7 +5,7 @@ use std::io;
 
 use super::file::Tracked;
 use super::identity;
-use super::news::{Loss, NewFile, News};
+use super::news::{Loss, News};
 use super::reader::Reader;
 use crate::model::{Files, Now};
 
@@ -100,7 +100,7 @@ impl<H> Reader<H> {
     /// A dormant file is gone.
     pub(super) fn vanished(&mut self, idx: usize, now: Now) {
         let Some(file) = self.slots[idx].as_ref() else { return };
-        let bytes = file.size.saturating_sub(file.read.offset.0);
+        let bytes = file.unread();
         if 0 < bytes {
             self.news.push(News::Lost { file: file.key, bytes, why: Loss::Vanished });
         }
@@ -110,8 +110,7 @@ impl<H> Reader<H> {
     /// A dormant file is gone, and a new one has its name and its number.
     pub(super) fn succeeded<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
         let Some(file) = self.slots[idx].as_ref() else { return };
-        let (stem, rank) = (file.stem.clone(), file.rank.0);
-        let new = NewFile { stem, rank, ..NewFile::new(file.path.clone(), file.source) };
+        let new = file.successor();
         self.vanished(idx, now);
         self.found(new, now, files);
     }
@@ -138,7 +137,7 @@ impl<H> Reader<H> {
 
     fn give_up<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
         let Some(file) = self.slots[idx].as_ref() else { return };
-        let bytes = file.size.saturating_sub(file.read.offset.0);
+        let bytes = file.unread();
         if 0 < bytes {
             let lines = lines_left(file, files);
             self.news.push(News::GivenUp { file: file.key, bytes, lines });

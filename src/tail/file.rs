@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity::Trail;
+use super::news::NewFile;
 use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, SourceId, UnixNanos};
 
 /// The first place of a file that is remembered beside its head, in bytes; each further one is this
@@ -72,6 +73,22 @@ impl<H> Tracked<H> {
 
     pub(super) fn has_unseen(&self) -> bool {
         self.seen().0 < self.size
+    }
+
+    /// Bytes that were there at the last look and were not read.
+    pub(super) fn unread(&self) -> u64 {
+        self.size.saturating_sub(self.read.offset.0)
+    }
+
+    /// The descriptor of a file that was woken.
+    pub(super) fn open(&self) -> &H {
+        self.handle.as_ref().expect("BUG: a file that was woken is open")
+    }
+
+    /// What may come under the name of a file that is gone.
+    pub(super) fn successor(&self) -> NewFile {
+        let (path, stem) = (Arc::clone(&self.path), Arc::clone(&self.stem));
+        NewFile { stem, rank: self.rank.0, ..NewFile::new(path, self.source) }
     }
 
     pub(super) fn is_gone(&self) -> bool {

@@ -16,7 +16,7 @@ use super::reader::Reader;
 use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now};
 
 /// How long a copy of a truncated file is looked for before its unread bytes count as lost.
-const COPY_WITHIN: Duration = Duration::from_secs(10);
+pub const COPY_WITHIN: Duration = Duration::from_secs(10);
 
 /// A file that appears on another file system is held for so long if it is a copy: when the original
 /// goes within this time, it was moved.
@@ -176,17 +176,12 @@ impl<H> Reader<H> {
             let is_copy = |file: &Tracked<H>, files: &mut D| {
                 !has_changed || identity::is_copy(files, &held.handle, &stat, file).unwrap_or(true)
             };
-            if original.is_some_and(|file| !is_copy(file, files)) {
+            let is_due = held.until.is_some_and(|until| until <= now.mono);
+            if original.is_some_and(|file| !is_copy(file, files) || is_due && file.is_named) {
                 self.insert(held.new, held.handle, &stat, Mark::default(), None, now);
                 continue;
             }
-            if held.until.is_some_and(|until| until <= now.mono) {
-                if original.is_some_and(|file| file.is_named) {
-                    self.insert(held.new, held.handle, &stat, Mark::default(), None, now);
-                    continue;
-                }
-                held.until = None;
-            }
+            held.until = held.until.filter(|_| !is_due);
             self.held.push(held);
         }
     }

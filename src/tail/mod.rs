@@ -31,6 +31,7 @@ mod tests;
 
 pub use self::chunk::{Chunk, RawLine, Slot};
 pub use self::descriptors::Budget;
+pub use self::generations::COPY_WITHIN;
 pub use self::identity::{HEAD_BYTES, Kin, Resume, TAIL_BYTES};
 pub use self::news::{Begin, Loss, NewFile, News};
 pub use self::reader::{Options, Reader, Turn};

@@ -81,8 +81,7 @@ impl<H> Reader<H> {
     /// A deleted file is closed, maybe before a scan has missed it: as [`Self::missed`].
     pub(super) fn expect_successor(&mut self, file: &Tracked<H>, now: Now) {
         if file.is_deleted {
-            let (path, stem) = (Arc::clone(&file.path), Arc::clone(&file.stem));
-            let new = NewFile { stem, rank: file.rank.0, ..NewFile::new(path, file.source) };
+            let new = file.successor();
             self.missed(Waiting { new, at: now.mono, tries: 0, misses: 0 }, now);
         }
     }
@@ -95,7 +94,7 @@ impl<H> Reader<H> {
         now: Now,
         files: &mut D,
     ) -> io::Result<()> {
-        let inode = (stat.identity.device, stat.identity.inode);
+        let inode = stat.identity.inode();
         if self.follows(inode, &new.path, now, files) {
             self.renamed(inode, &new.path, &new.stem, now);
             return Ok(());
@@ -207,7 +206,7 @@ impl<H> Reader<H> {
         });
         self.open += 1;
         *self.devices.entry(identity.device).or_default() += 1;
-        self.by_inode.insert((identity.device, identity.inode), idx);
+        self.by_inode.insert(identity.inode(), idx);
         self.by_path.insert(Arc::clone(&new.path), idx);
         self.join_stem(&new.stem, idx, now);
         let NewFile { path, stem, source, .. } = new;

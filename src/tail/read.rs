@@ -137,7 +137,7 @@ impl<H> Reader<H> {
     ) -> Option<Chunk> {
         let file = self.slots[idx].as_mut()?;
         let offset = file.read.offset.0;
-        let handle = file.handle.as_ref().expect("BUG: a file that was woken is open");
+        let handle = file.open();
         let data = files.data_from(handle, offset).min(file.size.max(offset));
         let nuls = buf[range.clone()].iter().take_while(|byte| **byte == 0).count() as u64;
         let is_start = file.read.tail.len == 0;
@@ -214,7 +214,7 @@ fn fill<D: Files>(
     let tail = usize::from(file.read.tail.len);
     buf.resize(identity::TAIL_BYTES + chunk_bytes, 0);
     let from = file.read.offset.0 - tail as u64;
-    let handle = file.handle.as_ref().expect("BUG: a file that was woken is open");
+    let handle = file.open();
     let len = identity::read_full(files, handle, &mut buf[..tail + chunk_bytes], from)?;
     if !identity::begins_with(&buf[..len], file.read.tail) {
         return Ok(Filled::Changed);
@@ -230,7 +230,7 @@ fn scan<D: Files>(
     chunk_bytes: usize,
 ) -> io::Result<Scan> {
     buf.resize(identity::TAIL_BYTES + chunk_bytes, 0);
-    let handle = file.handle.as_ref().expect("BUG: a file that was woken is open");
+    let handle = file.open();
     let len = files.read_at(handle, &mut buf[..chunk_bytes], file.seen().0)?;
     if len == 0 {
         return Ok(Scan::End);

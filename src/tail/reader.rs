@@ -12,7 +12,7 @@ use super::file::{State, Tracked};
 use super::generations::{Bygone, Held, Missing};
 use super::news::News;
 use super::open::Waiting;
-use crate::model::{FileKey, Files, Mark, Now, SourceId};
+use crate::model::{FileKey, Files, Mark, Now, SourceId, is_compressed};
 
 /// How a reader behaves.
 #[derive(Debug, Clone)]
@@ -161,11 +161,7 @@ impl<H> Reader<H> {
         if old != *path {
             self.news.push(News::Renamed { file: key, path: Arc::clone(path) });
         }
-        if path == stem {
-            self.set_gone(idx, false, now);
-        } else {
-            self.set_gone(idx, true, now);
-        }
+        self.set_gone(idx, path != stem, now);
     }
 
     /// A file has no name any more that discovery would find.
@@ -296,7 +292,7 @@ impl<H> Reader<H> {
             }
         };
         // What was compressed does not grow.
-        if file.handle.is_none() && file.path.extension().is_some_and(|name| name == "gz") {
+        if file.handle.is_none() && is_compressed(&file.path) {
             file.look_at = now.mono + look_idle;
             return;
         }
