@@ -68,23 +68,18 @@ impl Agent {
     ///
     /// # Errors
     /// [`AppError`] says what cannot work: the state folder, the way to Loki, a glob.
-    pub fn start(mut config: Config, extras: Extras, metrics: Metrics) -> Result<Self, AppError> {
+    pub fn start(config: Config, extras: Extras, metrics: Metrics) -> Result<Self, AppError> {
         build::raise_descriptor_limit();
-        let mut has_forgotten = false;
-        let (lock, saved) = match &config.state_dir {
+        let (lock, saved, has_forgotten) = match &config.state_dir {
             Some(folder) => {
                 let lock = checkpoint::lock(folder)?;
                 let loaded = checkpoint::load(&mut Disk, folder)?;
                 for damage in &loaded.damage {
                     warn!(damage, "part of the checkpoint is damaged; those files are read again");
                 }
-                if !loaded.damage.is_empty() {
-                    has_forgotten = true;
-                    build::start_at_beginning(&mut config.sources);
-                }
-                (Some(lock), loaded.state)
+                (Some(lock), loaded.state, !loaded.damage.is_empty())
             }
-            None => (None, State::default()),
+            None => (None, State::default(), false),
         };
         let transport = Arc::new(HttpTransport::new(config.push.clone())?);
         let mut builder = Builder::new(config, extras, metrics, saved, transport);

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::common::Common;
 use crate::discover::{Changes, Found, Node, Renamed};
-use crate::model::{Now, SourceId};
+use crate::model::{Now, SourceId, is_compressed};
 use crate::telemetry::Throttle;
 
 /// How often a source's danger is spoken of.
@@ -191,7 +191,7 @@ impl Retention {
 
 /// What a compressed file was called before.
 fn unpacked(path: &Path) -> Option<PathBuf> {
-    path.extension().is_some_and(|extension| extension == "gz").then(|| path.with_extension(""))
+    is_compressed(path).then(|| path.with_extension(""))
 }
 
 /// Sets the figures of each source, and warns of lines that will be gone.

@@ -207,9 +207,8 @@ impl Builder {
             let shared = Shared { registry, windows: Arc::clone(&self.windows) };
             let log = FileLog::new(self.common.metrics.clone());
             let worker = Worker::new(options, self.pipeline(true), shared, log);
-            // As `Discovery` shares them out.
-            let own: Vec<usize> =
-                (0..self.common.sources.len()).filter(|idx| idx % readers == reader).collect();
+            let is_own = |idx: &usize| control::reader_of(*idx, readers) == reader;
+            let own: Vec<usize> = (0..self.common.sources.len()).filter(is_own).collect();
             let (ways, bell, inbox) = self.lanes(&own, false);
             let (clock, name) = (self.common.clock, format!("skald-read-{idx}"));
             let pulse = self.common.pulses.add(&name, clock.now());
@@ -298,16 +297,6 @@ fn source(source: &crate::config::Source, tenants: &[Option<String>], saved: &St
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AppError> {
     readers::spawn(name, run).map_err(AppError::Thread)
-}
-
-/// A file that the checkpoint has lost was read up to an unknown place: from its end there may be
-/// a gap, from its beginning there are only repeats.
-pub(super) fn start_at_beginning(sources: &mut [crate::config::Source]) {
-    for source in sources {
-        if let Input::Files { start, .. } = &mut source.input {
-            *start = Start::Beginning;
-        }
-    }
 }
 
 /// Each file is an open descriptor.

@@ -45,7 +45,6 @@ pub(super) struct Discovery {
     workers: Vec<Doorbell>,
     finder: Finder,
     retention: Retention,
-    is_first: bool,
     scan_at: Duration,
 }
 
@@ -62,7 +61,7 @@ impl Discovery {
             let _ = bell.try_send(Call::Hints);
         });
         let (retention, scan_at) = (Retention::default(), Duration::ZERO);
-        Self { scanner, hints, workers, finder, retention, is_first: true, scan_at }
+        Self { scanner, hints, workers, finder, retention, scan_at }
     }
 
     fn scan(&mut self, now: Now) {
@@ -71,12 +70,11 @@ impl Discovery {
         self.hints.watch(self.scanner.folders(), now);
         let pause = if self.hints.is_active() { SCAN_HINTED } else { SCAN_POLLED };
         self.scan_at = now.mono + pause;
-        if self.is_first && changes.appeared.is_empty() {
+        if self.finder.is_first() && changes.appeared.is_empty() {
             info!("no file matches yet; looking on");
         }
         let workers = &self.workers;
         self.finder.pass_on(changes, now, |source, told| worker(workers, source).tell(told));
-        self.is_first = false;
     }
 
     fn take_hints(&mut self, now: Now) {
@@ -93,11 +91,15 @@ impl Discovery {
     }
 }
 
-/// A source's files go to one worker. They share streams, and Loki refuses what is an hour behind
-/// its stream: only batches of one lane come to Loki in the order they were read. So does a rotated
-/// file before its successor.
 fn worker(workers: &[Doorbell], source: SourceId) -> &Doorbell {
-    &workers[usize::from(source.0) % workers.len()]
+    &workers[reader_of(usize::from(source.0), workers.len())]
+}
+
+/// Which of so many readers has the files of a source. They share streams, and Loki refuses what is
+/// an hour behind its stream: only batches of one lane come to Loki in the order they were read. So
+/// does a rotated file before its successor.
+pub(super) fn reader_of(source: usize, readers: usize) -> usize {
+    source % readers
 }
 
 /// A way to call the control thread, and its inbox.

@@ -10,7 +10,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::OFlags;
 
 use super::gzip::Gzip;
-use crate::model::{FileStat, Files, Identity, Kind, UnixNanos};
+use crate::model::{FileStat, Files, Identity, Kind, UnixNanos, is_compressed};
 
 /// [`Files`] on the operating system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,8 +33,7 @@ impl Files for Disk {
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
-        if is_packed && file.metadata()?.is_file() {
+        if is_compressed(path) && file.metadata()?.is_file() {
             return Ok(LogFile::Gzip(Box::new(Gzip::new(file)?)));
         }
         Ok(LogFile::Plain(file))

@@ -36,7 +36,8 @@ pub struct Finder {
     /// file that rotation has named after one of them, and that nobody knows, was there between two
     /// looks.
     stems: HashMap<Arc<Path>, Vec<Node>>,
-    /// Part of what was known is lost: any rotated file may have been followed.
+    /// Part of what was known is lost: any file may have been followed, up to an unknown place.
+    /// From its end there may be a gap, from its beginning there are only repeats.
     has_forgotten: bool,
     is_first: bool,
 }
@@ -53,6 +54,12 @@ impl Finder {
         let stems = registry.stems().into_iter().map(|stem| (stem, Vec::new())).collect();
         let (by_node, by_path) = (HashMap::new(), HashMap::new());
         Self { registry, windows, from_end, by_node, by_path, stems, has_forgotten, is_first: true }
+    }
+
+    /// Whether nothing was passed on yet.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.is_first
     }
 
     /// The source of the file that has this path.

@@ -111,13 +111,10 @@ impl Inner {
             News::Renamed { file, path } => {
                 self.update(*file, |tracked| tracked.path = Arc::clone(path));
             }
-            News::Unrotated { file } => {
-                self.update(*file, |tracked| tracked.state = FileState::Following);
-            }
             News::Rotated { file } | News::Back { file, gone: true } => {
                 self.update(*file, |tracked| tracked.state = FileState::Rotated);
             }
-            News::Back { file, gone: false } => {
+            News::Unrotated { file } | News::Back { file, gone: false } => {
                 self.update(*file, |tracked| tracked.state = FileState::Following);
             }
             News::SetAside { file } => {
@@ -160,14 +157,9 @@ impl Inner {
         if let Some(Kin::Copy { .. } | Kin::Moved) = kin {
             self.former.values_mut().for_each(|files| files.retain(|file| !is_it(file.mark)));
         }
-        let inode = (file.identity.device, file.identity.inode);
-        // An entry for the same inode under another device number is this file's.
-        let is_same = |saved: &SavedFile| {
-            saved.identity.inode == inode.1
-                && (saved.identity.device == inode.0 || *saved.path == *file.path)
-        };
-        let saved: Vec<SavedFile> =
-            self.saved.extract_if(|_, saved| is_same(saved)).map(|(_, saved)| saved).collect();
+        let inode = file.identity.inode();
+        let same = self.saved.extract_if(|_, saved| may_be(saved, inode, &file.path));
+        let saved: Vec<SavedFile> = same.map(|(_, saved)| saved).collect();
         if !matches!(kin, Some(Kin::Same { .. })) {
             saved.into_iter().for_each(|saved| self.remember(saved));
         }
@@ -208,17 +200,17 @@ impl Inner {
         }
     }
 
-    pub(super) fn retire(&mut self, file: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
-        // Of a generation whose copy was found, that copy is the memory.
-        let is_continued = self.files.values().any(|other| other.continues == Some(file));
-        let Some(file) = self.files.remove(&file) else { return };
+    pub(super) fn retire(&mut self, key: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
+        let Some(file) = self.files.remove(&key) else { return };
         let saved = self.to_save(&file, now, sources);
-        if file.replaced || file.deleted {
-            if !is_continued {
-                self.remember(saved);
-            }
-        } else {
-            self.saved.insert((file.identity.device, file.identity.inode), saved);
+        // Of a generation whose copy was found, that copy is the memory.
+        let is_continued = |others: &HashMap<FileKey, Tracked>| {
+            others.values().any(|other| other.continues == Some(key))
+        };
+        if !(file.replaced || file.deleted) {
+            self.saved.insert(file.identity.inode(), saved);
+        } else if !is_continued(&self.files) {
+            self.remember(saved);
         }
     }
 
@@ -287,7 +279,7 @@ impl Tracked {
     pub(super) fn to_unread(&self, now: Now) -> Unread {
         Unread {
             source: self.source,
-            inode: (self.identity.device, self.identity.inode),
+            inode: self.identity.inode(),
             stem: Arc::clone(&self.stem),
             bytes: self.unread(),
             age: (!self.has_no_line).then(|| match self.ledger.read_to().stamp.last_raw {
@@ -316,6 +308,12 @@ impl Tracked {
             "unsettled_bytes": read - settled,
         })
     }
+}
+
+/// Whether what was saved is of the file that has this number and name. After a reboot a device may
+/// have another number: then inode and path have to agree.
+pub(super) fn may_be(saved: &SavedFile, (device, inode): (u64, u64), path: &Path) -> bool {
+    saved.identity.inode == inode && (saved.identity.device == device || *saved.path == *path)
 }
 
 pub(super) fn resume(file: &SavedFile, kin: Kin) -> Resume {

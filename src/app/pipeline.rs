@@ -222,6 +222,23 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Takes what has begun in `join` and was given up there, as [`Pipeline::line`] does.
+    ///
+    /// # Errors
+    /// Why what is left has to come again.
+    pub fn unfinished(
+        &mut self,
+        from: From,
+        join: &mut Join,
+        stamp: &mut Stamp,
+        now: Now,
+    ) -> Result<(), Stop> {
+        while let Some(out) = join.given_up() {
+            self.line(from, Text::Unfinished(out), join, stamp, now)?;
+        }
+        Ok(())
+    }
+
     /// Holds what an earlier run has held, see [`Parser::hold_again`].
     pub fn hold_again(
         &mut self,

@@ -2,24 +2,19 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use super::behind::{Lag, Unread};
+use super::known::{Absent, Inner, Lineage, Tracked, may_be, resume};
 use crate::checkpoint::SavedFile;
 use crate::ledger::Ticket;
-use crate::model::{FileKey, Identity, Mark, Now, UnixNanos};
+use crate::model::{FileKey, Mark, Now, UnixNanos, is_compressed};
 use crate::parse::Older;
-use crate::tail::{Kin, News, Resume};
+use crate::tail::{COPY_WITHIN, Kin, News, Resume};
 use crate::telemetry::FileState;
-
-use super::known::{Absent, Inner, Lineage, Tracked, resume};
 
 /// A file without a name in the globs is remembered for this long, so that it is known again when
 /// it comes back under another name or after a restart.
 const FORGET_AFTER_NANOS: i64 = 7 * 24 * 3_600_000_000_000;
-
-/// How long a copy of a file that is gone is looked for before its unread bytes count as lost.
-const COPY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Shared by readers, senders and the checkpoint; locked once or twice a chunk and once a push.
 #[derive(Debug)]
@@ -37,7 +32,7 @@ impl Registry {
             if file.former {
                 inner.former.entry(Arc::clone(&file.stem)).or_default().push(file);
             } else {
-                inner.saved.insert((file.identity.device, file.identity.inode), file);
+                inner.saved.insert(file.identity.inode(), file);
             }
         }
         Self { sources, inner: Mutex::new(inner) }
@@ -51,17 +46,13 @@ impl Registry {
         saved.chain(inner.former.keys().cloned()).collect()
     }
 
-    /// What a file that was found may be, the likeliest first. After a reboot a device may have
-    /// another number: then inode and path have to agree, and the hashes decide. A file that was
+    /// What a file that was found may be, the likeliest first; the hashes decide. A file that was
     /// rotated may be a copy of a generation that was truncated or is gone; any file may be one
     /// that was moved here from another file system.
     #[must_use]
     pub fn resume(&self, inode: (u64, u64), path: &Path, stem: &Path) -> Vec<Resume> {
         let inner = self.inner();
-        let is_it = |file: &&SavedFile| {
-            let Identity { device, inode: number, .. } = file.identity;
-            number == inode.1 && (device == inode.0 || *file.path == *path)
-        };
+        let is_it = |file: &&SavedFile| may_be(file, inode, path);
         let same = |file: &SavedFile| resume(file, Kin::Same { birth: file.identity.birth });
         let saved = inner.saved.get(&inode).or_else(|| inner.saved.values().find(is_it));
         let mut known: Vec<Resume> = saved.map(same).into_iter().collect();
@@ -76,7 +67,7 @@ impl Registry {
             let of_stem = inner.former.get(stem).into_iter().flatten().rev();
             known.extend(of_stem.map(|file| resume(file, Kin::Copy { of: None })));
         }
-        if path.extension().is_some_and(|extension| extension == "gz") {
+        if is_compressed(path) {
             // What it was compressed from is gone, but its number may be another file's by now.
             let others = inner.saved.values().filter(|file| *file.stem == *stem && !is_it(file));
             known.extend(others.map(|file| resume(file, Kin::Copy { of: None })));
@@ -228,7 +219,7 @@ impl Registry {
             inner.files.values().map(|file| inner.to_save(file, now, &self.sources)).collect();
         let current = files.iter().filter(|file| !file.former);
         let open: std::collections::HashSet<(u64, u64)> =
-            current.map(|file| (file.identity.device, file.identity.inode)).collect();
+            current.map(|file| file.identity.inode()).collect();
         files.extend(
             inner.saved.iter().filter(|(key, _)| !open.contains(key)).map(|(_, file)| file.clone()),
         );

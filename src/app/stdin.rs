@@ -125,12 +125,8 @@ impl StdinWorker {
         if self.ended && stop.is_none() {
             self.join.give_up_all();
         }
-        while let Some(out) = self.join.given_up()
-            && stop.is_none()
-        {
-            let text = Text::Unfinished(out);
-            stop = self.pipeline.line(from, text, &mut self.join, &mut self.stamp, now).err();
-        }
+        let stop = stop
+            .or_else(|| self.pipeline.unfinished(from, &mut self.join, &mut self.stamp, now).err());
         let Stretch { too_old, .. } = self.pipeline.end(self.source);
         if 0 < too_old && !std::mem::replace(&mut self.had_too_old, true) {
             warn!(

@@ -9,6 +9,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::model::{FileKey, LEAD_MAX, SourceId, UnixNanos};
 
+/// The limit while a file is on its way to its reader: nobody goes on.
+pub(super) const CLOSED: UnixNanos = UnixNanos(i64::MIN);
+
 /// Where the files of all sources are, shared by the readers and asked once a chunk.
 #[derive(Debug)]
 pub struct Windows(Vec<Mutex<Window>>);
@@ -42,18 +45,12 @@ impl Windows {
         window.expected = window.expected.saturating_sub(1);
     }
 
-    /// Whether a file is on its way to its reader: nobody goes on.
-    #[must_use]
-    pub fn is_closed(&self, source: SourceId) -> bool {
-        self.window(source).expected != 0
-    }
-
-    /// The latest line time that `file` may be read to.
+    /// The latest line time that `file` may be read to, or [`CLOSED`].
     #[must_use]
     pub fn limit(&self, source: SourceId, file: FileKey) -> UnixNanos {
         let window = self.window(source);
         if window.expected != 0 {
-            return UnixNanos(i64::MIN);
+            return CLOSED;
         }
         let slowest = window.unread.iter().find(|(_, other)| *other != file);
         slowest.map_or(UnixNanos(i64::MAX), |(time, _)| time.plus(LEAD_MAX))

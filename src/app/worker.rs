@@ -8,7 +8,7 @@ use super::file_log::FileLog;
 use super::joins::{Chain, Joins};
 use super::pipeline::{From, Pipeline, Stop, Stretch, Text};
 use super::registry::Registry;
-use super::windows::Windows;
+use super::windows::{CLOSED, Windows};
 use crate::model::{Counts, FileKey, Files, Mark, Now, SourceId, TenantId, UnixNanos};
 use crate::parse::{Line, Piece};
 use crate::tail::{Chunk, NewFile, News, Reader, Turn};
@@ -161,18 +161,15 @@ impl<H> Worker<H> {
 
     fn take(&mut self, chunk: &Chunk, now: Now) -> Done {
         let Shared { registry, windows } = &self.shared;
-        let seq = registry.next_seq(chunk.file);
-        let from = From {
-            source: chunk.source,
-            stretch: Some((chunk.file, seq)),
-            limit: windows.limit(chunk.source, chunk.file),
-        };
-        if windows.is_closed(chunk.source) {
+        let limit = windows.limit(chunk.source, chunk.file);
+        if limit == CLOSED {
             // Not even parts, which have no time yet: an older generation may be on its way.
             self.reader.consumed(chunk, chunk.start, false);
             windows.at(chunk.source, chunk.file, time_of(chunk.start));
             return Done::Held;
         }
+        let seq = registry.next_seq(chunk.file);
+        let from = From { source: chunk.source, stretch: Some((chunk.file, seq)), limit };
         let again = self.joins.again(chunk.file);
         let mut chain = self.joins.take(chunk.file, seq == 0, registry);
         self.pipeline.begin(chunk.source, now);
@@ -232,14 +229,9 @@ impl<H> Worker<H> {
             let limit = UnixNanos(i64::MAX);
             let from = From { source, stretch: Some((file, seq)), limit };
             // Not the file's own: what is read on has to have the times that a replay will give.
-            let (mut stamp, mut stop) = (mark.stamp, None);
+            let mut stamp = mark.stamp;
             self.pipeline.begin(source, now);
-            while let Some(out) = chain.join.given_up()
-                && stop.is_none()
-            {
-                let text = Text::Unfinished(out);
-                stop = self.pipeline.line(from, text, &mut chain.join, &mut stamp, now).err();
-            }
+            let stop = self.pipeline.unfinished(from, &mut chain.join, &mut stamp, now).err();
             mark.held = chain.join.held();
             let Stretch { tickets, .. } = self.pipeline.end(source);
             registry.issue(file, mark, tickets, now);
@@ -283,9 +275,7 @@ impl<H> Worker<H> {
                         self.shared.windows.at(*source, *file, None);
                     }
                 }
-                News::Truncated { old: file, .. }
-                | News::GivenUp { file, .. }
-                | News::Closed { file } => {
+                News::Truncated { old: file, .. } | News::Closed { file } => {
                     self.joins.closed(*file);
                     self.shared.windows.forget(*file);
                 }
@@ -299,6 +289,7 @@ impl<H> Worker<H> {
                 | News::Unrotated { .. }
                 | News::Deleted { .. }
                 | News::Lost { .. }
+                | News::GivenUp { .. }
                 | News::Skipped { .. }
                 | News::Size { .. }
                 | News::Back { .. }
