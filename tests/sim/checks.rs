@@ -263,8 +263,7 @@ impl Truth {
                 continue;
             }
             let Some(generation) = self.generation_of(saved) else {
-                ensure(Check::Ahead, !PROMISED.confirmed, || format!("{saved:?} is no file"))?;
-                continue;
+                return Err(Broken { check: Check::Ahead, text: format!("{saved:?} is no file") });
             };
             let settled = self.answered_to(generation);
             ensure(Check::Ahead, offset <= settled, || {

@@ -4,34 +4,15 @@ use std::time::Duration;
 
 /// What may be asked of the agent. Each is a promise; one that is `false` is not held to yet.
 pub(crate) struct Promised {
-    /// A rotated file that has left the globs is found as a sibling of one that is in them.
-    pub(crate) siblings: bool,
-    /// A generation that was compressed is read on from where it was.
-    pub(crate) gz: bool,
-    /// What copytruncate cut off is read from the copy beside the file, and a copy is not read
-    /// again.
-    pub(crate) copies: bool,
     /// What was copied or compressed is never read twice.
     pub(crate) once: bool,
     /// Files that begin alike for longer than what identifies them are told apart, even when they
     /// were compressed, copied, or rotated out of the globs.
     pub(crate) equal_heads: bool,
-    /// A file is only read on from a place that its content confirms.
-    pub(crate) confirmed: bool,
-    /// No line ends as a dead letter for being behind another one.
-    pub(crate) window: bool,
 }
 
-/// What the agent promises.
-pub(crate) const PROMISED: Promised = Promised {
-    siblings: true,
-    gz: true,
-    copies: true,
-    once: false,
-    equal_heads: false,
-    confirmed: true,
-    window: true,
-};
+/// What the agent promises beyond what all seeds hold it to.
+pub(crate) const PROMISED: Promised = Promised { once: false, equal_heads: false };
 
 /// When a service may destroy what it has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +100,7 @@ impl Knobs {
         // What `check` asks for: a batch, and a chunk for each of the most readers there can be.
         let least = (bytes_max + 4 * chunk_bytes) as u64;
         let copytruncate = rng.u8(0..3) == 0;
-        let copies = copytruncate && rng.bool() && PROMISED.copies;
+        let copies = copytruncate && rng.bool();
         let life = pick(rng, &[None, Some(4000), Some(8000), Some(16_000)]);
         let inode_reuse = pick(rng, &[0, 1, 3]);
         // What a deleted file held that was open goes with the process: that proves nothing.
@@ -137,7 +118,7 @@ impl Knobs {
         // What is compressed while it cannot be read is not always known again, nor is a copy
         // that is compressed and has the number of a file that is gone.
         let is_known = log_faults == 0 && open_files == 1000 && (!copies || inode_reuse == 0);
-        let gz = rng.bool() && PROMISED.gz && is_known;
+        let gz = rng.bool() && is_known;
         let globs_find_rotated = rng.bool();
         let is_plain = globs_find_rotated && !gz && !copies && log_faults == 0 && inode_reuse == 0;
         let equal_heads = rng.bool() && (PROMISED.equal_heads || is_plain && open_files == 1000);

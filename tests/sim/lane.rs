@@ -11,7 +11,6 @@ use skald::push::{Answer, DeadLetter, Sender, Step};
 use crate::agent::{Agent, Mutation};
 use crate::checks::{Check, Fate, Meaning, Result, Truth, ensure};
 use crate::disk::{Disk, Handle};
-use crate::knobs::PROMISED;
 use crate::loki::{Loki, Reply, time_of};
 
 /// Sealed batches between a worker and its lane, as in `app::agent`.
@@ -235,8 +234,8 @@ fn bury(letter: &DeadLetter, truth: &mut Truth) -> Result {
     let number = truth.find(&letter.line)?;
     if truth.lines[number].fate != Fate::Poison {
         let is_behind = letter.text.contains("behind");
-        ensure(Check::Lost, is_behind, || format!("{letter:?} was buried"))?;
-        ensure(Check::Behind, !PROMISED.window, || format!("{letter:?} was buried"))?;
+        let check = if is_behind { Check::Behind } else { Check::Lost };
+        return ensure(check, false, || format!("{letter:?} was buried"));
     }
     truth.answered(number);
     Ok(())

@@ -41,14 +41,6 @@ fn drain(world: &mut World) -> Result<Duration> {
 
 /// Loki is down for six hours: nobody listens, then it answers 503. Then it is well.
 pub(crate) fn outage(mutation: Mutation) -> Result {
-    // Who comes late reads nothing that has left the globs before.
-    let knobs = Knobs { globs_find_rotated: true, ..fifty_files() };
-    let mut nominal = World::new(6, knobs, Mutation::None);
-    nominal.start_at = OUTAGE;
-    nominal.loki.forecast = vec![(2 * OUTAGE, Weather::Steady)];
-    nominal.live()?;
-    let nominal = drain(&mut nominal)?;
-
     let mut world = World::new(6, fifty_files(), mutation);
     let (hour, well) = (HOUR, 2 * OUTAGE);
     world.loki.forecast =
@@ -60,6 +52,13 @@ pub(crate) fn outage(mutation: Mutation) -> Result {
     }
     assert_eq!(world.loki.probes.len(), world.knobs.workers, "each lane has asked");
     let took = drain(&mut world)?;
+    // Who comes late reads nothing that has left the globs before.
+    let knobs = Knobs { globs_find_rotated: true, ..fifty_files() };
+    let mut nominal = World::new(6, knobs, Mutation::None);
+    nominal.start_at = OUTAGE;
+    nominal.loki.forecast = vec![(2 * OUTAGE, Weather::Steady)];
+    nominal.live()?;
+    let nominal = drain(&mut nominal)?;
     ensure(Check::Progress, took.mul_f64(0.8) <= nominal, || {
         format!("the backlog took {took:?}, {nominal:?} without an outage")
     })?;

@@ -12,7 +12,7 @@ use crate::checks::{Check, Result, Truth, ensure};
 use crate::disk::{Disk, Inode};
 use crate::knobs::{Hold, Knobs};
 use crate::loki::Loki;
-use crate::writer::{self, Site, Writer, is_found, is_in_globs};
+use crate::writer::{self, Site, Writer, is_in_globs};
 
 /// The wall clock at the beginning, 2026-11-01.
 const BEGINNING: i64 = 1_793_491_200_000_000_000;
@@ -265,10 +265,7 @@ impl World {
             self.was_cut = true;
         }
         for generation in 0..self.truth.generations.len() {
-            let mut names = self.disk.names_of(generation);
-            let is_found = names.any(|path| is_found(path, &self.knobs));
-            drop(names);
-            if !is_found {
+            if self.disk.names_of(generation).next().is_none() {
                 self.truth.destroyed(generation, 0);
             }
         }

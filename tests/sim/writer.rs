@@ -8,7 +8,7 @@ use skald::model::UnixNanos;
 
 use crate::checks::{Draft, Generation, Truth};
 use crate::disk::{Disk, Inode};
-use crate::knobs::{Hold, Knobs, PROMISED, pick};
+use crate::knobs::{Hold, Knobs, pick};
 use crate::lines::{Lines, Whose};
 
 const SECOND: i64 = 1_000_000_000;
@@ -73,16 +73,7 @@ pub(crate) struct Site<'a> {
     pub(crate) read_to: &'a dyn Fn(&Inode) -> u64,
 }
 
-/// Whether the agent is to find a file of this name: the globs are `*.log` or `*.log*`.
-pub(crate) fn is_found(path: &Path, knobs: &Knobs) -> bool {
-    let name = path.to_string_lossy();
-    if name.ends_with(".gz") {
-        return PROMISED.gz;
-    }
-    is_in_globs(path, knobs) || PROMISED.siblings
-}
-
-/// Whether a name is in the globs.
+/// Whether a name is in the globs: `*.log` or `*.log*`.
 pub(crate) fn is_in_globs(path: &Path, knobs: &Knobs) -> bool {
     let name = path.to_string_lossy();
     name.ends_with(".log") || (knobs.globs_find_rotated && !name.ends_with(".gz"))
@@ -188,26 +179,16 @@ impl Writer {
     fn rotate(&mut self, idx: usize, site: &mut Site<'_>) -> bool {
         let (path, source) = (self.slots[idx].path.clone(), self.slots[idx].source);
         let old = Rc::clone(&self.slots[idx].inode);
-        let leaves = !is_found(&older(&path, 1, ""), &self.knobs);
-        if leaves && !self.may_go(&old, site) || !self.make_room(idx, site) {
+        if !self.make_room(idx, site) {
             return false;
         }
         self.done.rotations += 1;
         site.disk.rename_log(&path, &older(&path, 1, ""));
         let inode = self.create(&path, source, site);
-        self.slots[idx].inode = inode;
-        if leaves {
-            self.unnamed(&old, site);
-        } else {
-            finish_line(&old, site.truth);
-        }
+        finish_line(&old, site.truth);
         let slot = &mut self.slots[idx];
-        if site.truth.generations[old.generation.get()].partial.is_some() {
-            leave_fragment(&old, self.knobs.line_bytes, site.truth);
-            slot.before = None;
-        } else {
-            slot.before = Some((old, site.mono + LINGER.mul_f64(self.rng.f64())));
-        }
+        slot.inode = inode;
+        slot.before = Some((old, site.mono + LINGER.mul_f64(self.rng.f64())));
         true
     }
 
@@ -266,8 +247,8 @@ impl Writer {
     /// it is lost.
     fn unnamed(&self, inode: &Inode, site: &mut Site<'_>) {
         let generation = inode.generation.get();
-        let is_found = site.disk.names_of(generation).any(|path| is_found(path, &self.knobs));
-        if !is_found && !site.disk.is_open(generation) {
+        let has_name = site.disk.names_of(generation).next().is_some();
+        if !has_name && !site.disk.is_open(generation) {
             site.truth.destroyed(generation, (site.read_to)(inode));
         }
     }
