@@ -2,14 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::support::oracle::EXACT;
-use super::support::{Answer, Bed, Found, Sent, always, eventually, within};
-
-/// How old the last checkpoint can be, its second and what a busy machine adds.
-const SAVED_WITHIN: Duration = Duration::from_millis(2_000);
+use super::support::{Answer, Bed, Found, Sent, always, eventually};
 
 /// Appends to `app.log` and shifts it to `app.log.1`, `app.log.2` and so on, as logrotate does.
 struct Writer {
@@ -41,10 +38,9 @@ impl Writer {
         self.rotations += 1;
     }
 
-    fn run(mut self, stop: &AtomicBool, written: &AtomicU64) -> Self {
+    fn run(mut self, stop: &AtomicBool) -> Self {
         while !stop.load(Ordering::Relaxed) {
             self.step();
-            written.store(self.sent.count(), Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(self.rng.u64(1..6)));
         }
         self
@@ -59,12 +55,11 @@ fn kill_nine_loses_nothing() {
     bed.glob = "app.log*".to_owned();
     let mut rng = fastrand::Rng::with_seed(SEED);
     let stop = Arc::<AtomicBool>::default();
-    let written = Arc::<AtomicU64>::default();
     let writer =
         Writer { folder: bed.path("logs"), sent: Sent::default(), rotations: 0, rng: rng.fork() };
     let thread = {
-        let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
-        std::thread::spawn(move || writer.run(&stop, &written))
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || writer.run(&stop))
     };
     let mut repeats_max = 0;
     for kill in 0..KILLS {
@@ -73,22 +68,12 @@ fn kill_nine_loses_nothing() {
             let late = Answer { delay_ms: 30, times: 20, ..Answer::default() };
             bed.loki.answers().add([late]);
         }
-        let skald = bed.spawn();
-        let before = bed.loki.copies();
         // Every third one lives long enough for checkpoints.
         let millis = if kill % 3 == 0 { rng.u64(1_200..2_600) } else { rng.u64(20..700) };
-        let (start, mut seen) = (Instant::now(), vec![(Instant::now(), before)]);
-        within(Duration::from_millis(millis), || {
-            seen.push((Instant::now(), bed.loki.copies()));
-            false
-        });
-        let err = skald.kill();
+        let (err, unsaved) = bed.kill_after(Duration::from_millis(millis));
         assert!(!err.contains("damaged"), "{err}");
-        let last = bed.loki.copies();
-        let since = Instant::now().checked_sub(SAVED_WITHIN).unwrap_or(start);
-        let saved = seen.iter().rev().find(|(at, _)| *at < since).map_or(before, |(_, n)| *n);
         // What arrived since the last checkpoint comes again.
-        repeats_max += (last - saved) as u64;
+        repeats_max += unsaved;
     }
     stop.store(true, Ordering::Relaxed);
     let Writer { sent, rotations, .. } = thread.join().unwrap();

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use super::support::oracle::{EXACT, id, noise};
+use super::support::oracle::{EXACT, id};
 use super::support::{
     Answer, Bed, Found, Gate, Loki, Reset, Sent, address, answer, eventually, settled, timed, times,
 };
@@ -223,8 +223,7 @@ fn a_dead_loki_stops_the_reading_and_bounds_the_memory() {
     let mut rng = fastrand::Rng::with_seed(11);
     let mut text = String::new();
     for idx in 0..10_000 {
-        let noise = noise(&mut rng);
-        text += &sent.line(["a", "b"][idx % 2], &format!(",\"noise\":\"{noise}\""));
+        text += &sent.noisy(["a", "b"][idx % 2], &mut rng);
     }
     bed.append("a.log", &text);
     let skald = bed.run();
@@ -279,9 +278,7 @@ fn a_rate_limit_of_our_own_is_kept() {
     let (mut bed, mut sent) = (Bed::new(), Sent::default());
     bed.top = "rate_limit: {bytes_per_second: 1MiB}\nmemory: {in_flight: 4MiB}".to_owned();
     let mut rng = fastrand::Rng::with_seed(13);
-    let text: String = (0..7_000)
-        .map(|_| sent.line("a", &format!(",\"noise\":\"{}\"", noise(&mut rng))))
-        .collect();
+    let text: String = (0..7_000).map(|_| sent.noisy("a", &mut rng)).collect();
     bed.append("a.log", text);
     let skald = bed.run();
     let (_, taken) = timed(|| bed.wait_for(&sent));
@@ -314,8 +311,8 @@ fn a_tenant_that_is_stuck_leaves_the_others_alone() {
     }
     let mut rng = fastrand::Rng::with_seed(17);
     for idx in 0..10_000 {
-        let (folder, noise) = (["s0", "s1"][idx % 2], noise(&mut rng));
-        let line = stuck.line(folder, &format!(",\"noise\":\"{noise}\""));
+        let folder = ["s0", "s1"][idx % 2];
+        let line = stuck.noisy(folder, &mut rng);
         bed.append(&format!("{folder}/{}.log", idx % 20), line);
     }
     let skald = bed.run();

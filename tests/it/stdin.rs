@@ -1,6 +1,7 @@
 //! Standard input: delivered at its end, or counted; `--tee`; signals while the writer writes.
 
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::support::metrics::adds_up;
-use super::support::oracle::{EXACT, noise};
+use super::support::oracle::EXACT;
 use super::support::{Answer, Loki, Metrics, Sent, Skald, address, always, answer, eventually};
 use super::support::{settled, skald, within};
 
 /// `skald --url` of this receiver, with standard input open.
-fn pipe(url: &str, args: &[&str]) -> Command {
+pub(crate) fn pipe(url: &str, args: &[&str]) -> Command {
     let mut command = skald();
     command.args(["--url", url, "--label", "app=t"]).args(args).stdin(Stdio::piped());
     command
@@ -80,11 +81,10 @@ fn what_was_not_delivered_is_counted_in_the_end() {
 
 /// Writes `lines` lines of about 1 KiB that do not compress, and counts the bytes that the pipe
 /// has taken.
-fn write_slowly(mut to: impl std::io::Write, lines: u64, taken: &AtomicU64) -> Sent {
+pub(crate) fn write_slowly(mut to: impl std::io::Write, lines: u64, taken: &AtomicU64) -> Sent {
     let (mut sent, mut rng) = (Sent::default(), fastrand::Rng::with_seed(7));
     for _ in 0..lines {
-        let noise = noise(&mut rng);
-        let line = sent.line("in", &format!(",\"noise\":\"{noise}\""));
+        let line = sent.noisy("in", &mut rng);
         to.write_all(line.as_bytes()).unwrap();
         taken.fetch_add(line.len() as u64, Ordering::Relaxed);
     }
@@ -195,13 +195,12 @@ fn a_signal_does_not_cut_the_writer_off() {
 }
 
 /// An agent with a configuration that reads standard input, and ends a second after a signal.
-fn configured(url: &str, folder: &Path) -> Skald {
+pub(crate) fn configured(url: &str, folder: &Path, admin: SocketAddr) -> Skald {
     let config = folder.join("skald.yaml");
     let text = format!(
-        "loki: {{url: \"{url}\"}}\nstate_dir: {}\nadmin: {{listen: \"{}\"}}\n\
+        "loki: {{url: \"{url}\"}}\nstate_dir: {}\nadmin: {{listen: \"{admin}\"}}\n\
          shutdown: {{deadline: 1s}}\nsources: [{{stdin: true}}]\n",
         folder.join("state").display(),
-        address(9464),
     );
     fs_err::write(&config, text).unwrap();
     let mut command = skald();
@@ -212,7 +211,7 @@ fn configured(url: &str, folder: &Path) -> Skald {
 fn a_signal_and_a_writer_that_never_ends() {
     let (loki, mut sent) = (Loki::start(), Sent::default());
     let folder = tempfile::tempdir().unwrap();
-    let mut skald = configured(&loki.url(), folder.path());
+    let mut skald = configured(&loki.url(), folder.path(), address(9464));
     let mut input = skald.stdin();
     input.write_all(sent.lines("in", 50).as_bytes()).unwrap();
     eventually("the lines", || sent.arrived(loki.store()) == 50);
@@ -227,7 +226,8 @@ fn a_signal_and_a_writer_that_never_ends() {
 fn a_signal_after_the_end_of_input_sets_a_deadline_to_a_dead_loki() {
     let mut sent = Sent::default();
     let folder = tempfile::tempdir().unwrap();
-    let mut skald = configured(&format!("http://{}", address(3100)), folder.path());
+    let nobody = format!("http://{}", address(3100));
+    let mut skald = configured(&nobody, folder.path(), address(9464));
     skald.stdin().write_all(sent.lines("in", 50).as_bytes()).unwrap();
     eventually("a try", || skald.err().contains("it is sent again"));
     assert!(!within(Duration::from_millis(1500), || !skald.is_running()), "it waits for Loki");

@@ -1,20 +1,9 @@
 //! Deleted files that nobody has read are kept within bounds, and what is given up is counted.
 
-use std::process::{Command, Stdio};
-
 use super::tools::{deleted_open, is_open};
-use crate::support::oracle::{EXACT, noise};
+use crate::support::oracle::EXACT;
+use crate::support::process::after;
 use crate::support::{Bed, Found, Sent, Skald, always, answer, eventually};
-
-/// `command` with at most `files` descriptors.
-fn limited(command: &Command, files: u32) -> Command {
-    let mut limited = Command::new("/bin/sh");
-    let shell = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
-    limited.env_clear().args(["-c", &shell]).arg(command.get_program()).args(command.get_args());
-    limited.stdin(Stdio::null()).stdout(Stdio::null());
-    limited.stderr(Stdio::piped());
-    limited
-}
 
 /// Loki is away, and files are rotated and deleted until they hold more of the disk than they may.
 #[test]
@@ -25,14 +14,11 @@ fn what_is_given_up_is_what_is_lost() {
     bed.top = "deleted: {bytes_max: 4MiB}".to_owned();
     let mut rng = fastrand::Rng::with_seed(18);
     bed.append("app.log", sent.lines("app", 10));
-    let skald = Skald::spawn(&mut limited(&bed.command(), 64));
+    let skald = Skald::spawn(&mut after("ulimit -n 64", &bed.command()));
     bed.wait_for(&sent);
     bed.loki.answers().add([always(answer(503, "away"))]);
     for _ in 0..ROUNDS {
-        let line = |sent: &mut Sent, rng: &mut fastrand::Rng| {
-            sent.line("app", &format!(",\"noise\":\"{}\"", noise(rng)))
-        };
-        let text: String = (0..800).map(|_| line(&mut sent, &mut rng)).collect();
+        let text: String = (0..800).map(|_| sent.noisy("app", &mut rng)).collect();
         bed.append("app.log", text);
         fs_err::remove_file(bed.log("app.log")).unwrap();
         bed.append("app.log", sent.lines("app", 5));

@@ -6,24 +6,19 @@
 use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::tools::checkpoint;
 use crate::support::bed::append;
 use crate::support::oracle::EXACT;
-use crate::support::{
-    Answer, Bed, Found, Loki, Reset, Sent, address, always, answer, pause, within,
-};
+use crate::support::{Answer, Bed, Found, Loki, Reset, Sent, address, always, answer, pause};
 
 const FILES: usize = 4;
 const ROTATE_EACH: Duration = Duration::from_millis(400);
 const WRITE_EACH: Duration = Duration::from_millis(20);
 /// Rotated generations that are kept even when they were read.
 const KEEP: usize = 5;
-/// How old the last checkpoint can be, its second and what a busy machine adds.
-const SAVED_WITHIN: Duration = Duration::from_secs(2);
 /// More lines than a batch holds.
 const BATCH_LINES_MAX: u64 = 16_000;
 
@@ -72,14 +67,13 @@ impl Writer {
         self.rotations += 1;
     }
 
-    fn run(mut self, bed: &Bed, per_second: u64, stop: &AtomicBool, written: &AtomicU64) -> Self {
+    fn run(mut self, bed: &Bed, per_second: u64, stop: &AtomicBool) -> Self {
         let start = Instant::now();
         let mut rotate_at = ROTATE_EACH;
         while !stop.load(Ordering::Relaxed) {
             let due = per_second * u64::try_from(start.elapsed().as_millis()).unwrap() / 1_000;
             let lines = due.saturating_sub(self.sent.count());
             append(&self.name(0), self.sent.lines(&self.src, lines).as_bytes());
-            written.fetch_add(lines, Ordering::Relaxed);
             if rotate_at < start.elapsed() {
                 self.rotate(bed);
                 rotate_at += ROTATE_EACH;
@@ -116,25 +110,18 @@ fn known(bed: &Bed) -> Vec<Writer> {
 
 /// Runs `writers`, and `during` beside them. Returns what was written.
 fn write_while(bed: &Bed, rate: u64, writers: Vec<Writer>, during: impl FnOnce()) -> (Sent, u64) {
-    let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
-    let done = Mutex::new(Vec::new());
+    let (stop, mut sent, mut rotations) = (&AtomicBool::new(false), Sent::default(), 0);
     std::thread::scope(|scope| {
-        for writer in writers {
-            let (stop, written, done) = (&stop, &written, &done);
-            scope.spawn(move || {
-                let writer = writer.run(bed, rate / FILES as u64, stop, written);
-                done.lock().unwrap().push(writer);
-            });
-        }
+        let run = |writer: Writer| scope.spawn(move || writer.run(bed, rate / FILES as u64, stop));
+        let running: Vec<_> = writers.into_iter().map(run).collect();
         during();
         stop.store(true, Ordering::Relaxed);
+        for writer in running {
+            let writer = writer.join().unwrap();
+            sent.join(writer.sent);
+            rotations += writer.rotations;
+        }
     });
-    let mut sent = Sent::default();
-    let mut rotations = 0;
-    for writer in done.into_inner().unwrap() {
-        sent.join(writer.sent);
-        rotations += writer.rotations;
-    }
     (sent, rotations)
 }
 
@@ -181,17 +168,8 @@ fn kills_lost_answers_and_rotation_lose_nothing() {
     let mut repeats_max = 0;
     let (sent, rotations) = write_while(&bed, rate, writers, || {
         for _ in 0..KILLS {
-            let skald = bed.spawn();
-            let (start, mut seen) = (Instant::now(), vec![(Instant::now(), bed.loki.copies())]);
             let lives = Duration::from_millis(rng.u64(300..2_000 * seconds / KILLS));
-            within(lives, || {
-                seen.push((Instant::now(), bed.loki.copies()));
-                false
-            });
-            skald.kill();
-            let since = Instant::now().checked_sub(SAVED_WITHIN).unwrap_or(start);
-            let saved = seen.iter().rev().find(|(at, _)| *at < since).unwrap_or(&seen[0]).1;
-            repeats_max += (bed.loki.copies() - saved) as u64;
+            repeats_max += bed.kill_after(lives).1;
             // Rotations while nobody looks.
             pause(Duration::from_millis(rng.u64(0..900)));
         }

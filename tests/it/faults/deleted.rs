@@ -1,7 +1,7 @@
 //! Files that are deleted before they were read.
 
 use super::tools::deleted_open;
-use crate::support::oracle::{EXACT, noise};
+use crate::support::oracle::EXACT;
 use crate::support::{Answer, Bed, Sent, eventually, times};
 
 #[test]
@@ -14,10 +14,7 @@ fn a_burst_that_is_deleted_at_once_is_read_to_its_last_byte() {
     bed.wait_for(&sent);
     // A slow receiver, so that little of it was read when its name goes.
     bed.loki.answers().add([times(10, Answer { delay_ms: 200, ..Answer::default() })]);
-    let line = |sent: &mut Sent, rng: &mut fastrand::Rng| {
-        sent.line("app", &format!(",\"noise\":\"{}\"", noise(rng)))
-    };
-    let mut burst: String = (0..6_000).map(|_| line(&mut sent, &mut rng)).collect();
+    let mut burst: String = (0..6_000).map(|_| sent.noisy("app", &mut rng)).collect();
     burst.pop();
     bed.append("app.log", burst);
     fs_err::remove_file(bed.log("app.log")).unwrap();

@@ -6,12 +6,12 @@ use super::super::support::oracle::EXACT;
 use super::super::support::process::{after, wrap};
 use super::super::support::{Bed, Loki, Sent, Skald, address, always, answer, eventually};
 use super::needs;
+use super::tools::works;
 
 /// Whether a process can have names of its own.
 fn can_name() -> bool {
     let script = "mount --bind /etc/hosts /etc/hosts && test -f /etc/nsswitch.conf";
-    let status = Command::new("unshare").args(["-m", "sh", "-c", script]).status();
-    status.is_ok_and(|status| status.success())
+    works(Command::new("unshare").args(["-m", "sh", "-c", script]))
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! What the machine withholds: memory, and inotify.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,10 +8,11 @@ use std::time::Duration;
 use fs_err::OpenOptions;
 use rustix::process::Signal;
 
-use super::super::support::oracle::{EXACT, noise};
+use super::super::support::oracle::EXACT;
 use super::super::support::process::{after, wrap};
 use super::super::support::{Bed, Found, Loki, Sent, Skald, address, eventually, settled, timed};
 use super::needs;
+use super::tools::works;
 
 const MIB: u64 = 1 << 20;
 
@@ -62,7 +62,7 @@ fn a_dead_loki_and_thousands_of_files_fit_into_64_mib() {
     for file in 0..2000 {
         let (src, mut text) = (format!("f{file}"), String::new());
         for _ in 0..20 {
-            text += &sent.line(&src, &format!(",\"noise\":\"{}\"", noise(&mut rng)));
+            text += &sent.noisy(&src, &mut rng);
         }
         bed.append(&format!("{}/{file}.log", file % 40), text);
     }
@@ -140,22 +140,18 @@ fn without_hints(bed: &Bed, sent: &mut Sent) -> Duration {
     slowest
 }
 
-/// Runs the agent where a user may have so much of inotify.
-fn limited(bed: &Bed, limits: &[(&str, u32)]) -> Skald {
-    let mut script = String::new();
-    for (name, limit) in limits {
-        write!(script, "echo {limit} > /proc/sys/user/{name} && ").unwrap();
-    }
+/// Runs the agent where a user may have so much of this.
+fn limited(bed: &Bed, name: &str, limit: u32) -> Skald {
     let mut outer = Command::new("unshare");
     outer.arg("-Ur");
-    Skald::spawn(&mut wrap(outer, &after(&(script + "true"), &bed.command())))
+    let script = format!("echo {limit} > /proc/sys/user/{name}");
+    Skald::spawn(&mut wrap(outer, &after(&script, &bed.command())))
 }
 
 /// Whether a user's limits can be set for one process alone.
 fn can_limit() -> bool {
     let script = "echo 10 > /proc/sys/user/max_inotify_watches";
-    let status = Command::new("unshare").args(["-Ur", "sh", "-c", script]).status();
-    status.is_ok_and(|status| status.success())
+    works(Command::new("unshare").args(["-Ur", "sh", "-c", script]))
 }
 
 #[test]
@@ -163,13 +159,13 @@ fn without_inotify_files_are_found_by_looking() {
     if !needs("user namespace with limits of its own", can_limit()) {
         return;
     }
-    for limits in [[("max_inotify_watches", 10)], [("max_inotify_instances", 0)]] {
+    for (name, limit) in [("max_inotify_watches", 10), ("max_inotify_instances", 0)] {
         let (bed, mut sent) = (Bed::new(), Sent::default());
         bed.append("0/a.log", sent.lines("f0", 5));
-        let skald = limited(&bed, &limits);
+        let skald = limited(&bed, name, limit);
         bed.wait_for(&sent);
         let slowest = without_hints(&bed, &mut sent);
-        eprintln!("{limits:?}: found within {slowest:?}");
+        eprintln!("{name} {limit}: found within {slowest:?}");
         // Folders are looked at each second then; the machine may be busy.
         assert!(slowest < Duration::from_secs(10), "{slowest:?}");
         bed.adds_up();

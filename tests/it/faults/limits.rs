@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use skald::receive::Options;
 
-use super::super::support::oracle::{EXACT, noise};
+use super::super::support::oracle::EXACT;
 use super::super::support::{Bed, Found, Loki, Sent, address, eventually, timed};
 
 const KIB: usize = 1024;
@@ -18,7 +18,7 @@ fn bed(change: impl FnOnce(&mut Options)) -> Bed {
 /// Lines that do not compress, about as many KiB.
 fn noisy(sent: &mut Sent, src: &str, lines: usize) -> String {
     let mut rng = fastrand::Rng::with_seed(15);
-    (0..lines).map(|_| sent.line(src, &format!(",\"noise\":\"{}\"", noise(&mut rng)))).collect()
+    (0..lines).map(|_| sent.noisy(src, &mut rng)).collect()
 }
 
 /// What of a rate is surely used: half as much again is lost when delays grow without need. Eight

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::super::stdin;
 use super::super::support::metrics::{adds_up, page};
-use super::super::support::oracle::{EXACT, noise};
+use super::super::support::oracle::EXACT;
 use super::super::support::process::after;
 use super::super::support::{
     Loki, Metrics, Sent, Skald, address, always, answer, eventually, settled, skald, timed, within,
@@ -20,9 +21,8 @@ use super::super::support::{
 
 /// `skald --url`, with standard input open and admin pages.
 fn pipe(url: &str, admin: SocketAddr, args: &[&str]) -> Command {
-    let mut command = skald();
-    command.args(["--url", url, "--label", "app=t", "--admin", &admin.to_string()]).args(args);
-    command.stdin(Stdio::piped());
+    let mut command = stdin::pipe(url, args);
+    command.args(["--admin", &admin.to_string()]);
     command
 }
 
@@ -34,14 +34,9 @@ fn a_large_pipe_waits_for_a_dead_loki_and_loses_nothing() {
     let (mut input, taken) = (skald.stdin(), Arc::<AtomicU64>::default());
     let count = Arc::clone(&taken);
     let writer = std::thread::spawn(move || {
-        let (mut sent, mut rng) = (Sent::default(), fastrand::Rng::with_seed(23));
-        for idx in 0..LINES {
-            let mut line = sent.line("in", &format!(",\"noise\":\"{}\"", noise(&mut rng)));
-            // The last one has no end.
-            line.truncate(line.len() - usize::from(idx + 1 == LINES));
-            input.write_all(line.as_bytes()).unwrap();
-            count.fetch_add(line.len() as u64, Ordering::Relaxed);
-        }
+        let mut sent = stdin::write_slowly(&mut input, LINES - 1, &count);
+        // The last one has no end.
+        input.write_all(sent.line("in", "").trim_end().as_bytes()).unwrap();
         sent
     });
     eventually("some lines", || Metrics::read(admin).sum("lines_read_total") != 0);
@@ -66,17 +61,7 @@ fn what_a_signal_leaves_behind_is_counted_and_said() {
     let (loki, admin, mut sent) = (Loki::start(), address(9464), Sent::default());
     loki.answers().add([always(answer(429, limit))]);
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("skald.yaml");
-    let text = format!(
-        "loki: {{url: \"{}\"}}\nstate_dir: {}\nadmin: {{listen: \"{admin}\"}}\n\
-         shutdown: {{deadline: 1s}}\nsources: [{{stdin: true}}]\n",
-        loki.url(),
-        folder.path().join("state").display(),
-    );
-    fs_err::write(&config, text).unwrap();
-    let mut command = skald();
-    command.arg("run").arg("-c").arg(&config).stdin(Stdio::piped());
-    let mut skald = Skald::spawn(&mut command);
+    let mut skald = stdin::configured(&loki.url(), folder.path(), admin);
     let mut input = skald.stdin();
     input.write_all(sent.lines("in", 500).as_bytes()).unwrap();
     input.write_all(b"half a li").unwrap();

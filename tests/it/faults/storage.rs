@@ -117,16 +117,9 @@ fn system_calls_that_fail_for_a_while() {
         let (bed, mut sent) = (Bed::new(), Sent::default());
         let what = format!("{}: {}", case.file, case.inject);
         let call = case.inject.split(':').next().unwrap();
-        let options = [
-            "-o".to_owned(),
-            "/dev/null".to_owned(),
-            "-P".to_owned(),
-            bed.path(case.file).display().to_string(),
-            "-e".to_owned(),
-            format!("trace={call}"),
-            "-e".to_owned(),
-            format!("inject={}", case.inject),
-        ];
+        let path = bed.path(case.file).display().to_string();
+        let (trace, inject) = (format!("trace={call}"), format!("inject={}", case.inject));
+        let options = ["-o", "/dev/null", "-P", &path, "-e", &trace, "-e", &inject];
         bed.append("a.log", sent.lines("a", 20));
         bed.append("b.log", sent.lines("b", 20));
         let skald = Skald::spawn(&mut straced(&bed.command(), &options));

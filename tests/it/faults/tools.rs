@@ -1,11 +1,13 @@
 //! What several faults are made with: strace, mounts, and a look into the checkpoint.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::oracle::id;
+use crate::support::process::wrap;
 use crate::support::{Bed, Loki, Skald};
 
 /// Whether this machine has an strace that may trace.
@@ -25,19 +27,17 @@ pub(super) fn has_loop_mounts() -> bool {
     Mount::ext4(folder.path(), &folder.path().join("image")).is_some()
 }
 
-fn works(command: &mut Command) -> bool {
+/// Whether it ends well.
+pub(super) fn works(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 /// `command` under strace. It stays our child: the tracer is its grandchild.
-pub(super) fn straced<S: AsRef<str>>(command: &Command, options: &[S]) -> Command {
-    let mut traced = Command::new("/usr/bin/strace");
-    traced.env_clear().env("RUST_BACKTRACE", "1").args(["-D", "-f"]);
-    traced.args(options.iter().map(AsRef::as_ref));
-    traced.arg(command.get_program()).args(command.get_args());
-    traced.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    traced
+pub(super) fn straced<S: AsRef<OsStr>>(command: &Command, options: &[S]) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(["-D", "-f"]).args(options);
+    wrap(strace, command)
 }
 
 /// A file system that is mounted with this value.

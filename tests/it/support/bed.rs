@@ -4,11 +4,15 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::metrics::{adds_up, page};
-use super::{Loki, Metrics, Sent, Skald, address, eventually, skald};
+use super::{Loki, Metrics, Sent, Skald, address, eventually, skald, within};
+
+/// How old the last checkpoint can be, its second and what a busy machine adds.
+const SAVED_WITHIN: Duration = Duration::from_secs(2);
 
 pub(crate) struct Bed {
     folder: TempDir,
@@ -109,6 +113,22 @@ impl Bed {
         let mut skald = self.spawn();
         eventually("the start", || skald.err().contains("skald starts") || !skald.is_running());
         skald
+    }
+
+    /// An agent that is killed after this time. Returns what it said, and how many copies came
+    /// since its last checkpoint: at most so many lines come again.
+    pub(crate) fn kill_after(&self, lives: Duration) -> (String, u64) {
+        let skald = self.spawn();
+        let start = Instant::now();
+        let mut seen = vec![(start, self.loki.copies())];
+        within(lives, || {
+            seen.push((Instant::now(), self.loki.copies()));
+            false
+        });
+        let err = skald.kill();
+        let since = Instant::now().checked_sub(SAVED_WITHIN).unwrap_or(start);
+        let saved = seen.iter().rev().find(|(at, _)| *at < since).unwrap_or(&seen[0]).1;
+        (err, (self.loki.copies() - saved) as u64)
     }
 
     pub(crate) fn metrics(&self) -> Metrics {

@@ -44,7 +44,12 @@ impl Sent {
         self.line_at(src, &now(), more)
     }
 
-    /// The same, with a stamp of its own.
+    /// The next line of `src`, with about a KiB that does not compress.
+    pub(crate) fn noisy(&mut self, src: &str, rng: &mut fastrand::Rng) -> String {
+        self.line(src, &format!(",\"noise\":\"{}\"", noise(rng)))
+    }
+
+    /// The next line of `src`, with a stamp of its own and more in it.
     pub(crate) fn line_at(&mut self, src: &str, stamp: &str, more: &str) -> String {
         let next = self.0.entry(src.to_owned()).or_default();
         let seq = std::mem::replace(next, *next + 1);
@@ -113,7 +118,7 @@ pub(crate) fn out_of_time(store: &Store) -> usize {
 }
 
 /// Text that does not compress.
-pub(crate) fn noise(rng: &mut fastrand::Rng) -> String {
+fn noise(rng: &mut fastrand::Rng) -> String {
     let mut noise = String::with_capacity(960);
     (0..60).for_each(|_| write!(noise, "{:016x}", rng.u64(..)).unwrap());
     noise
