@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 #[path = "../fuzz/targets/mod.rs"]
 mod targets;
 
+use targets::bytes::unescape;
 use targets::{ALL, Target};
 
 /// Changed seeds a target; libFuzzer does a thousand times more in a minute.
@@ -138,26 +139,6 @@ fn seeds(name: &str) -> Vec<(String, Vec<u8>)> {
         .enumerate()
         .map(|(idx, line)| (format!("line {} of fuzz/found/{name}.txt", idx + 1), unescape(line)));
     paths.into_iter().map(named).chain(found).collect()
-}
-
-/// Bytes as `fuzz/keep` writes them.
-fn unescape(line: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = line;
-    while let Some((plain, escape)) = rest.split_once('\\') {
-        bytes.extend_from_slice(plain.as_bytes());
-        let (byte, len) = match escape.as_bytes()[0] {
-            b'n' => (b'\n', 1),
-            b'r' => (b'\r', 1),
-            b't' => (b'\t', 1),
-            b'x' => (u8::from_str_radix(&escape[1..3], 16).unwrap(), 3),
-            other => (other, 1),
-        };
-        bytes.push(byte);
-        rest = &escape[len..];
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    bytes
 }
 
 fn root() -> &'static Path {

@@ -40,3 +40,23 @@ impl<'a> Bytes<'a> {
         String::from_utf8_lossy(self.piece())
     }
 }
+
+/// Bytes as `fuzz/keep` and Go's `%q` write them.
+pub(crate) fn unescape(line: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = line;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        bytes.extend_from_slice(plain.as_bytes());
+        let (byte, len) = match escape.as_bytes()[0] {
+            b'n' => (b'\n', 1),
+            b'r' => (b'\r', 1),
+            b't' => (b'\t', 1),
+            b'x' => (u8::from_str_radix(&escape[1..3], 16).expect("hex"), 3),
+            other => (other, 1),
+        };
+        bytes.push(byte);
+        rest = &escape[len..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    bytes
+}

@@ -7,6 +7,7 @@ use regex::Regex;
 use skald::receive::Labels;
 use skald::wire::label_string;
 
+use super::bytes::unescape;
 use super::reading::clean;
 
 /// The one form that is sent: what Go's string literals and PromQL's lexer have in common.
@@ -76,25 +77,7 @@ fn canonical(text: &str) -> BTreeMap<String, String> {
         at += pair[0].len();
         assert!(last.as_str() < &pair[1], "not in order: {text}");
         pair[1].clone_into(&mut last);
-        read.insert(last.clone(), unescape(&pair[2]));
+        read.insert(last.clone(), String::from_utf8(unescape(&pair[2])).expect("UTF-8"));
     }
     read
-}
-
-fn unescape(quoted: &str) -> String {
-    let mut text = String::new();
-    let mut rest = quoted;
-    while let Some((plain, escape)) = rest.split_once('\\') {
-        text += plain;
-        let (c, len) = match escape.as_bytes()[0] {
-            b'n' => ('\n', 1),
-            b'r' => ('\r', 1),
-            b't' => ('\t', 1),
-            b'x' => (char::from(u8::from_str_radix(&escape[1..3], 16).expect("hex")), 3),
-            other => (char::from(other), 1),
-        };
-        text.push(c);
-        rest = &escape[len..];
-    }
-    text + rest
 }

@@ -1,7 +1,7 @@
 //! What must hold for all bytes: one function a target. libFuzzer drives them (`fuzz/bin`), and
 //! `tests/fuzz.rs` replays their seeds with mutations.
 
-mod bytes;
+pub(crate) mod bytes;
 mod reading;
 mod times;
 

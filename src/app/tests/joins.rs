@@ -161,24 +161,34 @@ impl World {
     }
 }
 
-#[test]
-fn parts_that_were_held_are_read_again_and_nothing_else() {
-    let (mut repeats, mut lines) = (0, 0);
+/// Worlds in which lines are written before each of many steps.
+fn worlds(mut step: impl FnMut(&mut World), mut last: impl FnMut(&mut World)) {
     for seed in 0..60 {
         let mut world = World::new(seed);
         for _ in 0..40 {
             let count = world.rng.u64(0..6);
             world.write(count);
-            world.now.mono += Duration::from_secs(1);
-            // All is answered: a restart repeats nothing.
-            world.read(1.0);
-            if world.rng.u8(..) < 60 {
-                world.crash();
-            }
+            step(&mut world);
         }
+        last(&mut world);
+    }
+}
+
+#[test]
+fn parts_that_were_held_are_read_again_and_nothing_else() {
+    let (mut repeats, mut lines) = (0, 0);
+    let step = |world: &mut World| {
+        world.now.mono += Duration::from_secs(1);
+        // All is answered: a restart repeats nothing.
+        world.read(1.0);
+        if world.rng.u8(..) < 60 {
+            world.crash();
+        }
+    };
+    worlds(step, |world| {
         world.end();
         (repeats, lines) = (repeats + world.repeats, lines + world.whole.len());
-    }
+    });
     assert_eq!(repeats, 0);
     assert!(2_000 < lines);
 }
@@ -186,70 +196,61 @@ fn parts_that_were_held_are_read_again_and_nothing_else() {
 #[test]
 fn a_kill_repeats_what_was_not_answered_with_the_same_times() {
     let mut repeats = 0;
-    for seed in 0..60 {
-        let mut world = World::new(seed);
-        for _ in 0..40 {
-            let count = world.rng.u64(0..6);
-            world.write(count);
-            world.now.mono += Duration::from_secs(1);
-            world.read(0.6);
-            if world.rng.u8(..) < 40 {
-                world.crash();
-            }
+    let step = |world: &mut World| {
+        world.now.mono += Duration::from_secs(1);
+        world.read(0.6);
+        if world.rng.u8(..) < 40 {
+            world.crash();
         }
+    };
+    worlds(step, |world| {
         world.crash();
         world.read(1.0);
         world.end();
         repeats += world.repeats;
-    }
+    });
     assert!(100 < repeats, "{repeats}");
 }
 
 #[test]
 fn a_line_goes_on_in_the_next_file() {
     let mut rotations = 0;
-    for seed in 0..60 {
-        let mut world = World::new(seed);
-        for _ in 0..40 {
-            let count = world.rng.u64(0..6);
-            world.write(count);
-            world.now.mono += Duration::from_secs(world.rng.u64(0..9));
-            match world.rng.u8(..) {
-                0..100 => world.rotate(),
-                _ => world.read(1.0),
-            }
+    let step = |world: &mut World| {
+        world.now.mono += Duration::from_secs(world.rng.u64(0..9));
+        match world.rng.u8(..) {
+            0..100 => world.rotate(),
+            _ => world.read(1.0),
         }
+    };
+    worlds(step, |world| {
         world.end();
         assert_eq!(world.repeats, 0);
         rotations += world.rotations;
         assert!(world.saved.iter().all(|file| file.mark.held == [None, None]));
-    }
+    });
     assert!(300 < rotations, "{rotations}");
 }
 
 #[test]
 fn a_line_goes_on_in_the_next_file_after_a_kill() {
     let (mut rotations, mut kills) = (0, 0);
-    for seed in 0..60 {
-        let mut world = World::new(seed);
-        for _ in 0..40 {
-            let count = world.rng.u64(0..6);
-            world.write(count);
-            world.now.mono += Duration::from_secs(world.rng.u64(0..3));
-            match world.rng.u8(..) {
-                0..60 => world.rotate(),
-                60..100 => {
-                    world.crash();
-                    kills += 1;
-                }
-                _ => world.read(0.6),
+    let step = |world: &mut World| {
+        world.now.mono += Duration::from_secs(world.rng.u64(0..3));
+        match world.rng.u8(..) {
+            0..60 => world.rotate(),
+            60..100 => {
+                world.crash();
+                kills += 1;
             }
+            _ => world.read(0.6),
         }
+    };
+    worlds(step, |world| {
         world.crash();
         world.read(1.0);
         world.end();
         rotations += world.rotations;
-    }
+    });
     assert!(300 < rotations && 200 < kills, "{rotations}, {kills}");
 }
 

@@ -111,8 +111,7 @@ fn files_that_begin_alike_are_not_copies_of_each_other() {
     bench.append("a", banner.clone() + "read\n");
     bench.find("a", None, false);
     bench.lines();
-    let resume =
-        Resume { head: bench.head(), mark: bench.last.unwrap(), kin: Kin::Copy { of: None } };
+    let resume = bench.resume(Kin::Copy { of: None });
     let mut other = Bench::new();
     other.append("a.1", banner[..1400].to_owned() + "old\n");
     other.find_as("a.1", "a", Some(resume), Begin::Start);
@@ -132,8 +131,7 @@ fn a_compressed_generation_is_read_on_inside() {
     bench.append("a", &plain[..350]);
     bench.find("a", None, false);
     let lines = bench.lines().len();
-    let resume =
-        Resume { head: bench.head(), mark: bench.last.unwrap(), kin: Kin::Copy { of: None } };
+    let resume = bench.resume(Kin::Copy { of: None });
     let mut other = Bench::new();
     other.append("a.2.gz", pack(plain.as_bytes()));
     other.find_as("a.2.gz", "a", Some(resume), Begin::Start);

@@ -20,7 +20,6 @@ struct Bench {
     reader: Reader<LogFile>,
     seconds: u64,
     news: Vec<News>,
-    last: Option<Mark>,
     marks: Vec<Mark>,
 }
 
@@ -35,14 +34,7 @@ impl Bench {
             budget: Budget { open_files: 1000, deleted_files: 1000, deleted_bytes: 1 << 20 },
         };
         let dir = tempfile::tempdir().unwrap();
-        Self {
-            dir,
-            reader: Reader::new(options),
-            seconds: 0,
-            news: Vec::new(),
-            last: None,
-            marks: Vec::new(),
-        }
+        Self { dir, reader: Reader::new(options), seconds: 0, news: Vec::new(), marks: Vec::new() }
     }
 
     fn now(&self) -> Now {
@@ -94,6 +86,11 @@ impl Bench {
         self.news.iter().rev().find_map(head).unwrap()
     }
 
+    /// Where what was read would go on.
+    fn resume(&self, kin: Kin) -> Resume {
+        Resume { head: self.head(), mark: *self.marks.last().unwrap(), kin }
+    }
+
     /// Everything that can be read now, after a second, as lines; `+` marks a long line's head.
     fn lines(&mut self) -> Vec<String> {
         self.seconds += 1;
@@ -119,7 +116,6 @@ impl Bench {
             }
             let tail = chunk.tail(&buf, end);
             let mark = Mark { offset: end, tail, ..Mark::default() };
-            self.last = Some(mark);
             self.marks.push(mark);
             self.reader.consumed(&chunk, mark, true);
         }
@@ -236,8 +232,7 @@ fn reading_goes_on_at_the_saved_mark_if_the_file_is_the_same() {
     bench.append("a", "1\n2\n");
     bench.find("a", None, false);
     bench.lines();
-    let kin = Kin::Same { birth: None };
-    let resume = Resume { head: bench.head(), mark: bench.last.unwrap(), kin };
+    let resume = bench.resume(Kin::Same { birth: None });
     bench.append("a", "3\n");
 
     let again = |content: Option<&str>| {
