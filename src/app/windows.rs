@@ -45,7 +45,7 @@ impl Windows {
         window.expected = window.expected.saturating_sub(1);
     }
 
-    /// The latest line time that `file` may be read to, or [`CLOSED`].
+    /// The latest line time that `file` may be read to, or `CLOSED`.
     #[must_use]
     pub fn limit(&self, source: SourceId, file: FileKey) -> UnixNanos {
         let window = self.window(source);
