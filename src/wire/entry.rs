@@ -133,7 +133,7 @@ fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-fn append_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn append_varint(out: &mut Vec<u8>, mut value: u64) {
     while 0x7f < value {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;

@@ -12,4 +12,4 @@ mod snappy;
 
 pub use self::entry::{EntryLen, EntryParts, append_entry, append_stream, entry_len, stream_len};
 pub use self::labels::{label_pairs, label_string};
-pub use self::snappy::Compressor;
+pub use self::snappy::{Compressor, Hint, PIECE_BYTES_MAX};
