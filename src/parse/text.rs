@@ -34,7 +34,7 @@ pub(super) fn read<'a>(
     if truncated_from.is_some() {
         bytes = &bytes[..bytes.len() - unfinished(bytes)];
     }
-    let text = match str::from_utf8(bytes) {
+    let text = match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => text,
         Err(_) => {
             flags.set(Flag::InvalidUtf8);
