@@ -14,13 +14,13 @@ const HABITS_MAX: usize = 64;
 /// Most habits that are tried behind another one.
 const NEXT_MAX: usize = 8;
 
-/// A miss costs so many hits, so that lines without habits are not compared with any for long.
+/// How many hits save what a miss costs. Lines that miss more often are read without habits.
 const MISS: u32 = 8;
 
-/// What is given for each line.
-const LINE: u32 = 2;
+/// What is given for each line, so that habits get another chance.
+const LINE: u32 = 1;
 
-/// Most hits that are kept for misses: enough to learn a few hundred new ones.
+/// Most hits that are kept for misses: enough to learn a few hundred new habits.
 const CREDIT_MAX: u32 = 4096;
 
 /// Where a line is: behind the habit with this number.
@@ -36,7 +36,7 @@ pub(super) struct Habits {
     all: [Habit; HABITS_MAX],
     /// How many there are.
     len: usize,
-    /// How many more misses are paid for.
+    /// Hits that no miss has used up yet.
     credit: u32,
 }
 
@@ -102,6 +102,7 @@ impl Habits {
         if !self.get(next).is_at(rest) {
             return self.other(state, rest);
         }
+        self.credit += 1;
         *state = next;
         Some(self.get(next))
     }

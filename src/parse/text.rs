@@ -14,6 +14,7 @@ pub(super) struct Text<'a> {
 
 /// Reads `line` as text of at most `bytes_max` bytes. `lossy` is scratch for lines that are not
 /// UTF-8.
+#[inline]
 pub(super) fn read<'a>(
     line: Line<'a>,
     bytes_max: usize,

@@ -39,9 +39,11 @@ impl Times {
     }
 
     /// Reads `text` in the first of `formats` that fits; no formats are all of them.
+    #[inline]
     pub(super) fn read(&mut self, text: &str, formats: &[TimeFormat]) -> Option<Reading> {
         if formats.is_empty() {
-            return self.rfc3339(text.as_bytes()).or_else(|| guess(text));
+            let reading = self.rfc3339(text.as_bytes());
+            return if reading.is_some() { reading } else { guess(text) };
         }
         formats.iter().find_map(|format| self.read_as(text, *format))
     }
@@ -56,6 +58,7 @@ impl Times {
         })
     }
 
+    #[inline]
     fn rfc3339(&mut self, bytes: &[u8]) -> Option<Reading> {
         let (minute, rest) = bytes.split_first_chunk()?;
         if *minute != self.minute {
@@ -152,6 +155,7 @@ fn decimal(text: &str) -> Option<Decimal> {
 }
 
 /// Reads digits to their end; those behind the ninth are passed over. `None` without a digit.
+#[inline]
 fn billionths(bytes: &[u8]) -> (Option<i64>, &[u8]) {
     let (len, eight) = match bytes.first_chunk() {
         Some(word) => first_eight(*word),
@@ -173,6 +177,7 @@ fn billionths(bytes: &[u8]) -> (Option<i64>, &[u8]) {
 
 /// How many digits there are from the first on, and their number if zeros followed them. Pairs
 /// are added to fours and fours to eight, all at once.
+#[inline]
 fn first_eight(word: [u8; 8]) -> (usize, i64) {
     const fn all(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])

@@ -58,19 +58,8 @@ struct Value<'a> {
     ascii: bool,
 }
 
-impl<'a> Value<'a> {
-    #[inline]
-    fn clean(self) -> Cow<'a, str> {
-        if self.ascii { Cow::Borrowed(self.text) } else { clean(self.text) }
-    }
-
-    #[inline]
-    fn clean_label(self) -> Cow<'a, str> {
-        match self.ascii && self.text.len() <= LABEL_VALUE_BYTES_MAX {
-            true => Cow::Borrowed(self.text),
-            false => clean_label(self.text),
-        }
-    }
+impl Value<'_> {
+    const NONE: Self = Self { text: "", ascii: true };
 }
 
 /// Where values come from.
@@ -186,19 +175,16 @@ impl<'a> Values<'a> {
         flags: &mut Flags,
     ) {
         let (labels, metadata) = fields.plan.outputs.split_at(demoted.len());
-        for ((idx, output), &demoted) in labels.iter().enumerate().zip(demoted) {
-            let value = fields.value(output, false, matchers);
-            self.labels.push("");
-            match value {
-                Some(value) if demoted => self.add_metadata(&output.name, value, written, flags),
-                Some(value) => {
-                    self.labels[idx] = value.text;
-                    if let Cow::Owned(cleaned) = value.clean_label() {
-                        flags.set(Flag::LabelCleaned);
-                        written.write(Slot::Label(idx), format_args!("{cleaned}"));
-                    }
+        for (output, &demoted) in labels.iter().zip(demoted) {
+            let value = fields.value(output, false, matchers).unwrap_or(Value::NONE);
+            if demoted {
+                self.labels.push("");
+                self.add_metadata(&output.name, value, written, flags);
+            } else {
+                self.labels.push(value.text);
+                if !value.ascii || LABEL_VALUE_BYTES_MAX < value.text.len() {
+                    self.clean_last_label(written, flags);
                 }
-                None => {}
             }
         }
         for output in metadata {
@@ -208,6 +194,16 @@ impl<'a> Values<'a> {
         }
     }
 
+    #[cold]
+    fn clean_last_label(&mut self, written: &mut Written, flags: &mut Flags) {
+        let Some((value, before)) = self.labels.split_last() else { return };
+        if let Cow::Owned(cleaned) = clean_label(value) {
+            flags.set(Flag::LabelCleaned);
+            written.write(Slot::Label(before.len()), format_args!("{cleaned}"));
+        }
+    }
+
+    /// Adds a pair, if `value` is one and there is room.
     #[inline]
     fn add_metadata(
         &mut self,
@@ -216,6 +212,9 @@ impl<'a> Values<'a> {
         written: &mut Written,
         flags: &mut Flags,
     ) {
+        if value.text.is_empty() {
+            return;
+        }
         let bytes = self.metadata_bytes + name.len() + value.text.len();
         if METADATA_PAIRS_MAX - RESERVED_PAIRS == self.metadata.len()
             || METADATA_BYTES_MAX - RESERVED_BYTES < bytes
@@ -224,10 +223,18 @@ impl<'a> Values<'a> {
             return;
         }
         self.metadata_bytes = bytes;
-        if let Cow::Owned(cleaned) = value.clean() {
-            written.write(Slot::Metadata(self.metadata.len()), format_args!("{cleaned}"));
-        }
         self.metadata.push(Pair { name, value: value.text });
+        if !value.ascii {
+            self.clean_last_pair(written);
+        }
+    }
+
+    #[cold]
+    fn clean_last_pair(&mut self, written: &mut Written) {
+        let Some((pair, before)) = self.metadata.split_last() else { return };
+        if let Cow::Owned(cleaned) = clean(pair.value) {
+            written.write(Slot::Metadata(before.len()), format_args!("{cleaned}"));
+        }
     }
 
     /// Adds what the line itself does not say.
