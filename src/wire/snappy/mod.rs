@@ -2,9 +2,15 @@
 //!
 //! A block is its length as a varint, then elements: literals, and copies of earlier bytes.
 
+mod elements;
+mod search;
+
+use self::elements::{Elements, literal_tag};
+use self::search::Table;
+
 /// Longest piece that [`Compressor::append`] takes, in bytes: copies in it reach back at most this
 /// far.
-pub const PIECE_BYTES_MAX: usize = 64 * 1024;
+pub const PIECE_BYTES_MAX: usize = elements::PIECE_BYTES_MAX;
 
 /// Something the caller knows of a piece: the bytes at `at` were written before, at `earlier`.
 /// A hint that is wrong costs a comparison.
@@ -19,14 +25,13 @@ pub struct Hint {
 /// Compresses requests, with its table and its output space kept between them.
 #[derive(Debug)]
 pub struct Compressor {
-    encoder: snap::raw::Encoder,
-    /// Large enough for the worst case of the largest request so far.
-    space: Vec<u8>,
+    table: Box<Table>,
+    elements: Elements,
 }
 
 impl Default for Compressor {
     fn default() -> Self {
-        Self { encoder: snap::raw::Encoder::new(), space: Vec::new() }
+        Self { table: Box::new([0; search::SLOTS]), elements: Elements::default() }
     }
 }
 
@@ -37,36 +42,33 @@ impl Compressor {
     /// If `request` is 4 GiB or more, far above any push.
     #[must_use]
     pub fn compress(&mut self, request: &[u8]) -> Vec<u8> {
-        self.space.resize(snap::raw::max_compress_len(request.len()).max(self.space.len()), 0);
-        let len = self
-            .encoder
-            .compress(request, &mut self.space)
-            .expect("BUG: the space is as large as snappy asks for");
-        self.space[..len].to_vec()
+        let mut block = Vec::new();
+        Self::append_len(request.len(), &mut block);
+        for piece in request.chunks(PIECE_BYTES_MAX) {
+            self.append(piece, &[], &mut block);
+        }
+        block.shrink_to_fit();
+        block
     }
 
     /// Appends to `out` elements that decode to `input`, a piece of a block; its copies never
-    /// reach before it. At most `input.len() + input.len() / 6 + 32` bytes.
+    /// reach before it. At most `input.len() + input.len() / 64 + 3` bytes.
     ///
     /// # Panics
     /// If `input` is longer than [`PIECE_BYTES_MAX`].
     pub fn append(&mut self, input: &[u8], _hints: &[Hint], out: &mut Vec<u8>) {
         assert!(input.len() <= PIECE_BYTES_MAX, "BUG: a piece of {} bytes", input.len());
-        let block = self.compress(input);
-        let preamble = block.iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
-        out.extend_from_slice(&block[preamble..]);
+        self.elements.clear();
+        search::compress(input, &mut self.table, &mut self.elements);
+        out.extend_from_slice(self.elements.bytes());
     }
 
-    /// Appends elements that decode to `bytes`, without looking for anything in them. At most four
+    /// Appends elements that decode to `bytes`, without looking for anything in them. At most three
     /// bytes more for each [`PIECE_BYTES_MAX`], begun or whole.
     pub fn append_literal(bytes: &[u8], out: &mut Vec<u8>) {
         for piece in bytes.chunks(PIECE_BYTES_MAX) {
-            let [low, high, ..] = (piece.len() - 1).to_le_bytes();
-            match (low, high) {
-                (0..=59, 0) => out.push(low << 2),
-                (_, 0) => out.extend_from_slice(&[60 << 2, low]),
-                _ => out.extend_from_slice(&[61 << 2, low, high]),
-            }
+            let (tag, tag_len) = literal_tag(piece.len());
+            out.extend_from_slice(&tag[..tag_len]);
             out.extend_from_slice(piece);
         }
     }
