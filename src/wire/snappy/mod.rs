@@ -5,7 +5,7 @@
 mod elements;
 mod search;
 
-use self::elements::{Elements, literal_tag};
+use self::elements::{Space, literal_tag};
 use self::search::Table;
 
 /// Longest piece that [`Compressor::append`] takes, in bytes: copies in it reach back at most this
@@ -26,12 +26,12 @@ pub struct Hint {
 #[derive(Debug)]
 pub struct Compressor {
     table: Box<Table>,
-    elements: Elements,
+    space: Box<Space>,
 }
 
 impl Default for Compressor {
     fn default() -> Self {
-        Self { table: Box::new([0; search::SLOTS]), elements: Elements::default() }
+        Self { table: Box::new([0; search::SLOTS]), space: Box::new([0; elements::SPACE_BYTES]) }
     }
 }
 
@@ -58,9 +58,7 @@ impl Compressor {
     /// If `input` is longer than [`PIECE_BYTES_MAX`].
     pub fn append(&mut self, input: &[u8], _hints: &[Hint], out: &mut Vec<u8>) {
         assert!(input.len() <= PIECE_BYTES_MAX, "BUG: a piece of {} bytes", input.len());
-        self.elements.clear();
-        search::compress(input, &mut self.table, &mut self.elements);
-        out.extend_from_slice(self.elements.bytes());
+        out.extend_from_slice(search::compress(input, &mut self.table, &mut self.space));
     }
 
     /// Appends elements that decode to `bytes`, without looking for anything in them. At most three
