@@ -1,13 +1,19 @@
-//! On every line that serde_json accepts as an object, the picker gives the same fields.
+//! On every line that serde_json accepts as an object, the picker gives the same fields, whatever
+//! lines it saw before.
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use skald::model::{Flag, LABEL_VALUE_BYTES_MAX};
-use skald::parse::{Format, Rule};
+use skald::parse::{Format, Path, Plan, Rule};
 
-use super::reading::{clean, field, options, read};
+use super::reading::{Reader, clean, field, options, read};
 
 /// Longer ones would fill the metadata.
 const LINE_BYTES_MAX: usize = 4096;
+
+/// More teach nothing new.
+const LINES_MAX: usize = 16;
 
 const PATHS: [&[&str]; 10] = [
     &["a"],
@@ -31,6 +37,7 @@ pub(crate) fn check(data: &[u8]) {
         let labels = PATHS.iter().enumerate().map(label).collect();
         vec![Rule::Metadata(metadata), Rule::Label(labels)]
     };
+    check_lines(&text, rules());
     let reading = read(&options(Format::Json, rules()), text.as_bytes());
     let Ok(Value::Object(object)) = serde_json::from_str(&text) else { return };
     assert!(!reading.flags.contains(Flag::NotJson), "serde_json takes it: {text}");
@@ -42,6 +49,19 @@ pub(crate) fn check(data: &[u8]) {
     }
     if !text.starts_with("{\"log\":\"") {
         assert_eq!(reading, read(&options(Format::Auto, rules()), text.as_bytes()), "{text}");
+    }
+}
+
+/// Reads the lines of `text` twice with one parser: each must be what it is as the first one.
+fn check_lines(text: &str, rules: Vec<Rule>) {
+    let mut options = options(Format::Auto, rules);
+    let from = ["time", "ts"].map(|name| Path(vec![name.to_owned()])).to_vec();
+    options.rules.push(Rule::Timestamp { from, formats: Vec::new() });
+    let plan = Arc::new(Plan::compile(&options));
+    let lines: Vec<&str> = text.split('\n').take(LINES_MAX).collect();
+    let mut reader = Reader::new(&plan);
+    for line in lines.iter().chain(&lines).map(|line| line.as_bytes()) {
+        assert_eq!(reader.read(line), Reader::new(&plan).read(line), "{text}");
     }
 }
 

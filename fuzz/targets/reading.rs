@@ -40,25 +40,41 @@ pub(crate) fn field(name: &str, path: &[&str]) -> Field {
     Field { name: name.to_owned(), from: vec![path], regex, map, default }
 }
 
+/// Reads `bytes` as the first line of all.
 pub(crate) fn read(options: &Options, bytes: &[u8]) -> Reading {
-    let plan = Arc::new(Plan::compile(options));
-    let mut parser = Parser::new(Arc::clone(&plan), true);
-    let line = Line { bytes, truncated_from: None };
-    let mut reading = parser.line(line, &mut Stamp::default(), NOW, |verdict| {
-        let Verdict::Emit(entry) = verdict else { panic!("dropped: {verdict:?}") };
-        let labels = plan.label_names().iter().zip(entry.labels);
-        let labels = labels.filter(|(_, value)| !value.is_empty());
-        let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        Reading {
-            time: entry.time,
-            line: entry.line.to_owned(),
-            labels: labels.map(|(name, value)| owned(name, value)).collect(),
-            metadata: entry.metadata.iter().map(|pair| owned(pair.name, pair.value)).collect(),
-            flags: Flags::default(),
-        }
-    });
-    reading.flags = parser.flags();
-    reading
+    Reader::new(&Arc::new(Plan::compile(options))).read(bytes)
+}
+
+/// A parser that has seen lines before.
+pub(crate) struct Reader {
+    plan: Arc<Plan>,
+    parser: Parser,
+}
+
+impl Reader {
+    pub(crate) fn new(plan: &Arc<Plan>) -> Self {
+        Self { plan: Arc::clone(plan), parser: Parser::new(Arc::clone(plan), true) }
+    }
+
+    /// Reads `bytes` as the first line of a file.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Reading {
+        let line = Line { bytes, truncated_from: None };
+        let names = self.plan.label_names();
+        let mut reading = self.parser.line(line, &mut Stamp::default(), NOW, |verdict| {
+            let Verdict::Emit(entry) = verdict else { panic!("dropped: {verdict:?}") };
+            let labels = names.iter().zip(entry.labels).filter(|(_, value)| !value.is_empty());
+            let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+            Reading {
+                time: entry.time,
+                line: entry.line.to_owned(),
+                labels: labels.map(|(name, value)| owned(name, value)).collect(),
+                metadata: entry.metadata.iter().map(|pair| owned(pair.name, pair.value)).collect(),
+                flags: Flags::default(),
+            }
+        });
+        reading.flags = self.parser.flags();
+        reading
+    }
 }
 
 /// As Loki takes values: without U+FFFD.

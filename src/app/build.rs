@@ -188,7 +188,7 @@ impl Builder {
     }
 
     pub(super) fn readers(&mut self) -> Result<Vec<(Doorbell, JoinHandle<()>)>, AppError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores();
         let readers = cores.min(READERS_MAX).min(self.common.sources.len());
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
         let budget = self.budget(readers);
@@ -206,7 +206,11 @@ impl Builder {
             let registry = Arc::clone(&self.common.registry);
             let shared = Shared { registry, windows: Arc::clone(&self.windows) };
             let log = FileLog::new(self.common.metrics.clone());
-            let worker = Worker::new(options, self.pipeline(true), shared, log);
+            let mut pipeline = self.pipeline(true);
+            if 2 * readers <= cores {
+                pipeline.help(format!("skald-press-{idx}"));
+            }
+            let worker = Worker::new(options, pipeline, shared, log);
             let is_own = |idx: &usize| control::reader_of(*idx, readers) == reader;
             let own: Vec<usize> = (0..self.common.sources.len()).filter(is_own).collect();
             let (ways, bell, inbox) = self.lanes(&own, false);
@@ -239,7 +243,11 @@ impl Builder {
         let is_stdin = |source: &crate::config::Source| source.input == Input::Stdin;
         let Some(idx) = self.config.sources.iter().position(is_stdin) else { return Ok(None) };
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
-        let worker = StdinWorker::new(control::numbered(idx), line_bytes, self.pipeline(false));
+        let mut pipeline = self.pipeline(false);
+        if 2 <= cores() {
+            pipeline.help("skald-press-in".to_owned());
+        }
+        let worker = StdinWorker::new(control::numbered(idx), line_bytes, pipeline);
         let (ways, bell, inbox) = self.lanes(&[idx], true);
         let (asks, asked) = sync_channel(1);
         let tee = if self.extras.tee {
@@ -293,6 +301,11 @@ fn source(source: &crate::config::Source, tenants: &[Option<String>], saved: &St
         guard: Mutex::new(guard),
         values_max: source.parse.guard_values,
     }
+}
+
+/// How many threads can run at once.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AppError> {

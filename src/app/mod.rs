@@ -19,6 +19,7 @@ mod joins;
 mod known;
 mod outbox;
 mod pipeline;
+mod press;
 mod pulse;
 mod registry;
 mod wake;

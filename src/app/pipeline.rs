@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::outbox::Outbox;
+use super::press::Press;
 use crate::batch::{Base, Batcher, Found, Options, Pushed, Sealed};
 use crate::model::{
     Counts, Entry, FileKey, FileOffset, Flag, Now, OUTPUTS, Pool, Reason, SourceId, Stamp,
@@ -108,7 +109,7 @@ pub struct Pipeline {
     counters: Vec<SourceCounters>,
     /// The guard's window of each source, see `Batcher::find`.
     epochs: Vec<u64>,
-    batcher: Batcher,
+    batches: Press,
     outbox: Outbox,
     tally: Tally,
     metrics: Metrics,
@@ -132,13 +133,18 @@ impl Pipeline {
             parsers: sources.iter().map(parser).collect(),
             counters: sources.iter().map(|source| metrics.source(&source.name)).collect(),
             epochs: vec![0; sources.len()],
-            batcher: Batcher::new(options, sources.iter().map(base).collect(), &pool),
+            batches: Press::new(Batcher::new(options, sources.iter().map(base).collect(), &pool)),
             sources,
             outbox: Outbox::new(pool.tenants()),
             tally: Tally::default(),
             metrics,
             streams: 0,
         }
+    }
+
+    /// From now on a thread of this name helps to compress.
+    pub fn help(&mut self, name: String) {
+        self.batches.help(name);
     }
 
     /// Lines of `source` follow: its guard may have moved a label, or begun to count anew.
@@ -168,15 +174,15 @@ impl Pipeline {
         let before = *stamp;
         loop {
             *stamp = before;
-            let (batcher, outbox, source, epoch) =
-                (&mut self.batcher, &mut self.outbox, &self.sources[idx], self.epochs[idx]);
+            let (batches, outbox, source, epoch) =
+                (&mut self.batches, &mut self.outbox, &self.sources[idx], self.epochs[idx]);
             let then = |verdict: Verdict<'_>| match verdict {
                 Verdict::Drop(reason) => Taken::Dropped(reason),
                 Verdict::Emit(entry) if from.limit < entry.time => {
                     Taken::Not(Stop::Ahead(entry.time))
                 }
                 Verdict::Emit(entry) => {
-                    let place = Place { batcher, outbox, source, epoch };
+                    let place = Place { batches, outbox, source, epoch };
                     place.take(from, &entry, input, now)
                 }
             };
@@ -197,9 +203,9 @@ impl Pipeline {
                 }
                 Some(Taken::Moved) => {
                     self.tally.flagged[Flag::MovedIntoWindow as usize] += 1;
-                    self.batcher.add_to_last(tenant, join.end());
+                    self.batches.batcher.add_to_last(tenant, join.end());
                 }
-                Some(Taken::Yes) => self.batcher.add_to_last(tenant, join.end()),
+                Some(Taken::Yes) => self.batches.batcher.add_to_last(tenant, join.end()),
                 Some(Taken::Again) => {
                     self.begin(from.source, now);
                     self.metrics.labels_demoted.inc();
@@ -216,8 +222,8 @@ impl Pipeline {
         for flag in self.parsers[idx].flags().iter() {
             self.tally.flagged[flag as usize] += 1;
         }
-        if self.batcher.is_full(tenant) && self.outbox.is_empty_for(tenant) {
-            self.outbox.extend(self.batcher.seal(tenant, now));
+        if self.batches.batcher.is_full(tenant) && self.outbox.is_empty_for(tenant) {
+            self.outbox.extend(self.batches.seal(tenant, now));
         }
         Ok(())
     }
@@ -272,13 +278,13 @@ impl Pipeline {
                 self.metrics.flagged(flag, lines);
             }
         }
-        let streams = self.batcher.streams();
+        let streams = self.batches.batcher.streams();
         // Streams are only ever replaced by others.
         let more = i64::try_from(streams - self.streams).unwrap_or(i64::MAX);
         self.metrics.streams.inc_by(more);
         self.streams = streams;
         let too_old = tally.dropped[Reason::TooOld as usize].lines;
-        Stretch { tickets: self.batcher.new_tickets(), too_old }
+        Stretch { tickets: self.batches.batcher.new_tickets(), too_old }
     }
 
     /// Makes sure that lines of `tenant` can be taken and that there is memory for a read of
@@ -290,26 +296,27 @@ impl Pipeline {
         if self.outbox.is_stuck(tenant) {
             return Err(Stop::Busy);
         }
-        if self.batcher.reserve(tenant, bytes) {
+        if self.batches.batcher.reserve(tenant, bytes) {
             return Ok(());
         }
         // Sealing gives back what compression saves, and sends what only Loki can give back.
         if self.outbox.has_room(tenant) {
-            self.outbox.extend(self.batcher.seal(tenant, now));
+            self.outbox.extend(self.batches.seal(tenant, now));
         }
-        if self.batcher.reserve(tenant, bytes) { Ok(()) } else { Err(Stop::NoPermit) }
+        if self.batches.batcher.reserve(tenant, bytes) { Ok(()) } else { Err(Stop::NoPermit) }
     }
 
     /// Gives back what was reserved and not used, and seals the batches whose time has come; of a
     /// tenant with `more` to read at once, that is only when it has reached its age.
     pub fn settle_down(&mut self, more: impl Fn(TenantId) -> bool, now: Now) {
-        self.batcher.release_spare();
+        self.batches.batcher.release_spare();
         for tenant in self.outbox.tenants() {
             let is_past = |at: Option<Duration>| at.is_some_and(|at| at <= now.mono);
-            let (due, old) = (self.batcher.due_at(tenant), self.batcher.old_at(tenant));
+            let (due, old) =
+                (self.batches.batcher.due_at(tenant), self.batches.batcher.old_at(tenant));
             let is_time = is_past(due) && (is_past(old) || !more(tenant));
             if is_time && self.outbox.is_empty_for(tenant) {
-                self.outbox.extend(self.batcher.seal(tenant, now));
+                self.outbox.extend(self.batches.seal(tenant, now));
             }
         }
     }
@@ -317,7 +324,7 @@ impl Pipeline {
     /// Closes the open batches.
     pub fn seal(&mut self, now: Now) {
         for tenant in self.outbox.tenants() {
-            self.outbox.extend(self.batcher.seal(tenant, now));
+            self.outbox.extend(self.batches.seal(tenant, now));
         }
     }
 
@@ -325,7 +332,7 @@ impl Pipeline {
     #[must_use]
     pub fn due_at(&self) -> Option<Duration> {
         let tenants = self.outbox.tenants().filter(|tenant| self.outbox.is_empty_for(*tenant));
-        tenants.filter_map(|tenant| self.batcher.due_at(tenant)).min()
+        tenants.filter_map(|tenant| self.batches.batcher.due_at(tenant)).min()
     }
 
     /// The sealed batches, to be taken when the stretches they hold lines of were issued.
@@ -360,13 +367,13 @@ impl Pipeline {
     /// How many streams are known.
     #[must_use]
     pub fn streams(&self) -> usize {
-        self.batcher.streams()
+        self.batches.batcher.streams()
     }
 
     /// Whether there is neither an open nor a sealed batch.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.batcher.is_empty() && self.outbox.is_empty()
+        self.batches.batcher.is_empty() && self.outbox.is_empty()
     }
 }
 
@@ -388,7 +395,7 @@ enum Taken {
 
 /// Where an entry goes.
 struct Place<'a> {
-    batcher: &'a mut Batcher,
+    batches: &'a mut Press,
     outbox: &'a mut Outbox,
     source: &'a Source,
     epoch: u64,
@@ -396,13 +403,14 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn take(mut self, from: From, entry: &Entry<'_>, input: Counts, now: Now) -> Taken {
-        let stream = match self.batcher.find(from.source, entry.labels, self.epoch) {
+        let stream = match self.batches.batcher.find(from.source, entry.labels, self.epoch) {
             Found::Known(stream) => stream,
             Found::New => {
                 if self.explodes(entry, now) {
                     return Taken::Again;
                 }
-                let mut make = || self.batcher.insert(from.source, entry.labels, self.epoch);
+                let mut make =
+                    || self.batches.batcher.insert(from.source, entry.labels, self.epoch);
                 match make() {
                     Some(stream) => stream,
                     None => {
@@ -415,7 +423,7 @@ impl Place<'_> {
                 }
             }
         };
-        match self.batcher.push(stream, entry, from.stretch, input, now) {
+        match self.batches.push(stream, entry, from.stretch, input, now) {
             Pushed::Taken => Taken::Yes,
             Pushed::Moved => Taken::Moved,
             Pushed::NoPermit => Taken::Not(Stop::NoPermit),
@@ -432,7 +440,7 @@ impl Place<'_> {
             self.outbox.set_stuck(tenant);
             return ControlFlow::Break(Stop::Busy);
         }
-        self.outbox.extend(self.batcher.seal(tenant, now));
+        self.outbox.extend(self.batches.seal(tenant, now));
         ControlFlow::Continue(())
     }
 
@@ -450,48 +458,5 @@ impl Place<'_> {
              `metadata` in the rules, or raise `guard.values_max`",
         );
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-    use crate::parse::Line;
-
-    #[test]
-    fn the_gauge_shows_the_streams_of_all_pipelines() {
-        let plan = Arc::new(Plan::compile(&Config::defaults("").parse_defaults("a")));
-        let guard = Mutex::new(Guard::new(&plan));
-        let sources: Arc<[Source]> = Arc::new([Source {
-            name: "a".to_owned(),
-            tenant: TenantId(0),
-            plan,
-            guard,
-            values_max: 500,
-        }]);
-        let (pool, metrics) = (Pool::new(1 << 20, || {}), Metrics::new());
-        let now = Now { mono: Duration::from_secs(1), wall: UnixNanos(1_700_000_000_000_000_000) };
-        let options = Options {
-            bytes_max: 1 << 16,
-            age_max: Duration::from_secs(1),
-            streams_max: 10,
-            metadata: true,
-        };
-        let from = From { source: SourceId(0), stretch: None, limit: UnixNanos(i64::MAX) };
-        for streams in [2, 4] {
-            let (sources, pool, metrics) = (Arc::clone(&sources), pool.clone(), metrics.clone());
-            let mut pipeline =
-                Pipeline::new(sources, false, options.clone(), pool, metrics.clone());
-            pipeline.begin(from.source, now);
-            let mut stamp = Stamp::default();
-            for line in [r#"{"level":"a"}"#, r#"{"level":"b"}"#, r#"{"level":"a"}"#] {
-                let line = Line { bytes: line.as_bytes(), truncated_from: None };
-                let text = Text::Piece(Piece { line, ..Piece::default() });
-                pipeline.line(from, text, &mut Join::default(), &mut stamp, now).unwrap();
-            }
-            pipeline.end(from.source);
-            assert_eq!(metrics.streams.get(), streams);
-        }
     }
 }

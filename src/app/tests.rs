@@ -1,4 +1,5 @@
 mod joins;
+mod pipeline;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::Sealed;
-use super::open::{Open, Part};
+use super::open::{Open, PIECE_BYTES, Part, Piece, pack};
 use super::streams::{Base, Found, StreamId, Streams};
 use crate::ledger::Ticket;
 use crate::model::{
-    BEHIND_MAX, Counts, ENTRY_WEIGHT, Entry, FileKey, Now, ORIGINAL_TIMESTAMP, PUSH_BYTES_MAX,
-    PUSH_WEIGHT_MAX, Pair, Pool, STREAM_WEIGHT, SourceId, TenantId, UnixNanos,
+    Counts, ENTRY_WEIGHT, Entry, FileKey, Now, ORIGINAL_TIMESTAMP, PUSH_BYTES_MAX, PUSH_WEIGHT_MAX,
+    Pair, Pool, SourceId, TenantId,
 };
-use crate::wire::{self, Compressor, EntryParts};
+use crate::wire::{self, Compressor, EntryLen, EntryParts};
 
 /// What the configuration says about batches.
 #[derive(Debug, Clone)]
@@ -25,11 +25,12 @@ pub struct Options {
     pub metadata: bool,
 }
 
-/// What an open stream costs beside its entries: its labels twice and its place in the batch.
-const PART_BYTES: usize = 128;
+/// Streams whose entries are fewer bytes than this are compressed together with their neighbours,
+/// which costs a copy of them.
+const ALONE_BYTES: usize = 16 * 1024;
 
-/// Encoded buffers kept for the next batch take at most this many bytes together.
-const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Most buffers of at most two pieces each that are kept for the next entries.
+const SPARES_MAX: usize = 24;
 
 /// What became of an entry that was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +57,12 @@ pub struct Batcher {
     /// Tickets made since [`Batcher::new_tickets`] was last asked.
     new_tickets: u32,
     spare: Vec<Vec<u8>>,
-    request: Vec<u8>,
+    /// Pieces that wait to be compressed.
+    full: Vec<Piece>,
     compressor: Compressor,
+    /// Scratch of sealing: what is not compressed yet, and the body.
+    rest: Vec<u8>,
+    body: Vec<u8>,
 }
 
 impl Batcher {
@@ -72,8 +77,10 @@ impl Batcher {
             options,
             new_tickets: 0,
             spare: Vec::new(),
-            request: Vec::new(),
+            full: Vec::new(),
             compressor: Compressor::default(),
+            rest: Vec::new(),
+            body: Vec::new(),
         }
     }
 
@@ -115,7 +122,8 @@ impl Batcher {
         input: Counts,
         now: Now,
     ) -> Pushed {
-        let (time, moved) = self.time_in_window(stream, entry.time);
+        let known = self.streams.get(stream);
+        let (time, moved) = known.time_in_window(entry.time);
         let original = moved.then(|| entry.time.to_string());
         let extra = original.as_deref().map(|value| Pair { name: ORIGINAL_TIMESTAMP, value });
         let parts = EntryParts {
@@ -125,15 +133,14 @@ impl Batcher {
             extra: extra.filter(|_| self.options.metadata),
         };
         let len = wire::entry_len(&parts);
-        if self.is_too_long(stream, time) {
+        let open = &mut self.open[known.tenant.idx()];
+        let part = known.part.map(|idx| &open.parts[idx as usize]);
+        if part.is_some_and(|part| known.is_too_long(part.oldest, time)) {
             return Pushed::Full;
         }
-        let new_part = self.part_cost(stream);
-        let open = &mut self.open[self.streams.get(stream).tenant.idx()];
-        let (encoded, weight) = (
-            open.encoded + new_part + len.total(),
-            open.weight + new_part + len.total() + ENTRY_WEIGHT,
-        );
+        let new_part = if part.is_some() { 0 } else { known.part_cost() };
+        let encoded = open.encoded + new_part + len.total();
+        let weight = open.weight + new_part + len.total() + ENTRY_WEIGHT;
         let has_room = encoded <= PUSH_BYTES_MAX
             && weight <= PUSH_WEIGHT_MAX
             && (new_part == 0 || open.parts.len() < self.parts_max);
@@ -144,16 +151,12 @@ impl Batcher {
             return Pushed::NoPermit;
         }
         (open.encoded, open.weight) = (encoded, weight);
-        let part = self.part(stream);
-        part.oldest = part.oldest.min(time);
-        wire::append_entry(&mut part.bytes, &parts, len);
-        let remembered = self.streams.get(stream);
-        remembered.newest = remembered.newest.max(time);
+        known.newest = known.newest.max(time);
         if moved {
-            remembered.moved_to = time;
+            known.moved_to = time;
         }
-        let tenant = remembered.tenant;
-        self.note(tenant, ticket, input, now);
+        self.append(stream, &parts, len);
+        self.note(stream, ticket, input, now);
         if moved { Pushed::Moved } else { Pushed::Taken }
     }
 
@@ -188,92 +191,115 @@ impl Batcher {
         (open.entries != 0).then(|| open.opened_at + self.options.age_max)
     }
 
+    /// A part of an open batch that can be compressed now, before it is sealed, here or on another
+    /// thread. It has to be [put](Batcher::put) back.
+    pub fn full_piece(&mut self) -> Option<Piece> {
+        let piece = self.full.pop()?;
+        self.open[piece.tenant.idx()].out += 1;
+        Some(piece)
+    }
+
+    /// Takes back a piece that was compressed, which frees memory.
+    pub fn put(&mut self, piece: Piece) {
+        let open = &mut self.open[piece.tenant.idx()];
+        open.out -= 1;
+        open.let_go(piece.bytes.len().saturating_sub(piece.packed.len()) as u64);
+        open.parts[piece.part as usize].packed[piece.number] = piece.packed;
+        keep(&mut self.spare, piece.bytes);
+    }
+
     /// Closes `tenant`'s batch and compresses it; `None` when it is empty. The permit shrinks to
     /// the compressed body.
+    ///
+    /// # Panics
+    /// If a piece of it was not put back.
     pub fn seal(&mut self, tenant: TenantId, now: Now) -> Option<Sealed> {
         let is_full = self.is_full(tenant);
         let open = &mut self.open[tenant.idx()];
         if open.entries == 0 {
             return None;
         }
+        assert!(open.out == 0, "BUG: {} pieces are not put back", open.out);
         if !is_full {
             open.unfilled_at = Some(now.mono);
         }
+        while let Some(mut piece) = self.full_piece() {
+            piece.pack(&mut self.compressor);
+            self.put(piece);
+        }
+        let open = &self.open[tenant.idx()];
         let (streams, entries) = (open.parts.len(), open.entries);
-        self.assemble(tenant);
-        let body = self.compressor.compress(&self.request);
+        let encoded_bytes = self.assemble(tenant);
+        self.recycle(tenant);
+        let body = self.body.as_slice().to_vec();
         let receipt = self.open[tenant.idx()].receipt(&body);
-        let encoded_bytes = self.request.len();
         Some(Sealed { tenant, body, encoded_bytes, entries, streams, receipt })
     }
 
-    /// Writes the request: streams that Loki knows first, new ones last, so that its answer, which
-    /// is about the last one, covers those that it may refuse.
-    fn assemble(&mut self, tenant: TenantId) {
-        self.request.clear();
-        let parts = &mut self.open[tenant.idx()].parts;
+    /// Makes the body: streams that Loki knows first, new ones last, so that its answer, which
+    /// is about the last one, covers those that it may refuse. Returns the length of the request.
+    fn assemble(&mut self, tenant: TenantId) -> usize {
+        let Self { streams, open, compressor, rest, body, .. } = self;
+        let parts = &open[tenant.idx()].parts;
+        let len = |part: &Part| wire::stream_len(&streams.get(part.stream).labels, part.len());
+        let request_len = parts.iter().map(len).sum();
+        body.clear();
+        Compressor::append_len(request_len, body);
         for established in [true, false] {
-            for part in &*parts {
-                let stream = self.streams.get(part.stream);
-                if stream.established == established {
-                    wire::append_stream(&mut self.request, &stream.labels, &part.bytes);
+            for part in parts {
+                let stream = streams.get(part.stream);
+                if stream.established != established {
+                    continue;
                 }
+                wire::append_stream_head(rest, &stream.labels, part.len());
+                if part.packed.is_empty() && part.bytes.len() < ALONE_BYTES {
+                    rest.extend_from_slice(&part.bytes);
+                    if PIECE_BYTES - ALONE_BYTES < rest.len() {
+                        pack(rest, compressor, body);
+                        rest.clear();
+                    }
+                    continue;
+                }
+                pack(rest, compressor, body);
+                rest.clear();
+                part.packed.iter().for_each(|piece| body.extend_from_slice(piece));
+                pack(&part.bytes, compressor, body);
             }
         }
-        let mut spare_bytes: usize = self.spare.iter().map(Vec::capacity).sum();
-        for mut part in parts.drain(..) {
+        pack(rest, compressor, body);
+        rest.clear();
+        request_len
+    }
+
+    /// Keeps the memory of what was sealed for the next batch.
+    fn recycle(&mut self, tenant: TenantId) {
+        for part in self.open[tenant.idx()].parts.drain(..) {
             let stream = self.streams.get(part.stream);
             stream.established = true;
             stream.part = None;
-            spare_bytes += part.bytes.capacity();
-            if spare_bytes <= SPARE_BYTES_MAX {
-                part.bytes.clear();
-                self.spare.push(part.bytes);
-            } else {
-                spare_bytes -= part.bytes.capacity();
-            }
+            keep(&mut self.spare, part.bytes);
         }
     }
 
-    /// A line too far behind the newest of its stream is moved to the edge of Loki's window, each
-    /// one a nanosecond behind the one before, so that they stay distinct and in order.
-    fn time_in_window(&mut self, stream: StreamId, time: UnixNanos) -> (UnixNanos, bool) {
-        let stream = self.streams.get(stream);
-        let floor = stream.newest.minus(BEHIND_MAX);
-        if floor <= time {
-            return (time, false);
-        }
-        (floor.max(UnixNanos(stream.moved_to.0.saturating_add(1))), true)
-    }
-
-    /// Whether the open batch would span more of the stream than Loki's window: if its answer was
-    /// lost, Loki would refuse the beginning of it when it comes again.
-    fn is_too_long(&mut self, stream: StreamId, time: UnixNanos) -> bool {
-        let stream = self.streams.get(stream);
-        let Some(part) = stream.part else { return false };
-        let oldest = self.open[stream.tenant.idx()].parts[part as usize].oldest.min(time);
-        oldest < stream.newest.max(time).minus(BEHIND_MAX)
-    }
-
-    fn part_cost(&mut self, stream: StreamId) -> usize {
-        let stream = self.streams.get(stream);
-        if stream.part.is_some() { 0 } else { 2 * stream.labels.len() + PART_BYTES + STREAM_WEIGHT }
-    }
-
-    /// The entries of a stream in the open batch.
-    fn part(&mut self, id: StreamId) -> &mut Part {
+    /// Encodes an entry to the end of its stream.
+    fn append(&mut self, id: StreamId, entry: &EntryParts<'_>, len: EntryLen) {
         let stream = self.streams.get(id);
-        let parts = &mut self.open[stream.tenant.idx()].parts;
-        let part = *stream.part.get_or_insert_with(|| {
-            let (bytes, oldest) = (self.spare.pop().unwrap_or_default(), UnixNanos(i64::MAX));
-            parts.push(Part { stream: id, bytes, oldest });
-            u32::try_from(parts.len() - 1).expect("BUG: parts are streams")
+        let open = &mut self.open[stream.tenant.idx()];
+        let idx = *stream.part.get_or_insert_with(|| {
+            open.parts.push(Part::new(id, self.spare.pop().unwrap_or_default()));
+            u32::try_from(open.parts.len() - 1).expect("BUG: parts are streams")
         });
-        &mut parts[part as usize]
+        let part = &mut open.parts[idx as usize];
+        part.oldest = part.oldest.min(entry.time);
+        if let Some(bytes) = part.full(len.total(), &mut self.spare) {
+            let (tenant, number) = (stream.tenant, part.packed.len() - 1);
+            self.full.push(Piece { tenant, part: idx, number, bytes, packed: Vec::new() });
+        }
+        wire::append_entry(&mut part.bytes, entry, len);
     }
 
-    fn note(&mut self, tenant: TenantId, ticket: Option<(FileKey, u64)>, input: Counts, now: Now) {
-        let open = &mut self.open[tenant.idx()];
+    fn note(&mut self, id: StreamId, ticket: Option<(FileKey, u64)>, input: Counts, now: Now) {
+        let open = &mut self.open[self.streams.get(id).tenant.idx()];
         if open.entries == 0 {
             open.opened_at = now.mono;
         }
@@ -297,5 +323,13 @@ impl Batcher {
     /// have lines of the stretch that was read meanwhile.
     pub fn new_tickets(&mut self) -> u32 {
         std::mem::take(&mut self.new_tickets)
+    }
+}
+
+/// Keeps the memory of `bytes` for the next batch, if it is not too much.
+fn keep(spare: &mut Vec<Vec<u8>>, mut bytes: Vec<u8>) {
+    if bytes.capacity() != 0 && bytes.capacity() <= 2 * PIECE_BYTES && spare.len() < SPARES_MAX {
+        bytes.clear();
+        spare.push(bytes);
     }
 }

@@ -11,5 +11,6 @@ mod streams;
 mod tests;
 
 pub use self::batcher::{Batcher, Options, Pushed};
+pub use self::open::Piece;
 pub use self::sealed::Sealed;
 pub use self::streams::{Base, Found, StreamId};

@@ -4,18 +4,82 @@ use std::time::Duration;
 
 use super::streams::StreamId;
 use crate::ledger::{Receipt, Ticket};
-use crate::model::{Counts, Permit, Pool, UnixNanos};
+use crate::model::{Counts, Permit, Pool, TenantId, UnixNanos};
+use crate::wire::{Compressor, PIECE_BYTES_MAX};
 
 /// How many bytes the batch's permit grows by at once, so that the pool is not asked for each line.
 const GROW_BYTES: u64 = 64 * 1024;
+
+/// Entries are compressed when they fill a piece of this many bytes: small enough to lie in the
+/// processor's cache between being written and being compressed.
+pub(super) const PIECE_BYTES: usize = PIECE_BYTES_MAX;
 
 /// One stream's entries.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) stream: StreamId,
+    /// The pieces that were filled, compressed; one that is still out is empty.
+    pub(super) packed: Vec<Vec<u8>>,
+    /// How many bytes `packed` stands for.
+    packed_from: usize,
+    /// The entries behind them.
     pub(super) bytes: Vec<u8>,
     /// The oldest time in it.
     pub(super) oldest: UnixNanos,
+}
+
+impl Part {
+    /// A stream without entries. `bytes` is empty, and only brings its memory.
+    pub(super) fn new(stream: StreamId, bytes: Vec<u8>) -> Self {
+        debug_assert!(bytes.is_empty());
+        let oldest = UnixNanos(i64::MAX);
+        Self { stream, packed: Vec::new(), packed_from: 0, bytes, oldest }
+    }
+
+    /// The length of all entries, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.packed_from + self.bytes.len()
+    }
+
+    /// Takes out what is there if it does not fit into one piece with `len` bytes more, and leaves
+    /// `spare` in its place.
+    #[inline]
+    pub(super) fn full(&mut self, len: usize, spare: &mut Vec<Vec<u8>>) -> Option<Vec<u8>> {
+        if self.bytes.len() + len <= PIECE_BYTES || self.bytes.is_empty() {
+            return None;
+        }
+        self.packed_from += self.bytes.len();
+        self.packed.push(Vec::new());
+        Some(std::mem::replace(&mut self.bytes, spare.pop().unwrap_or_default()))
+    }
+}
+
+/// Entries of one stream of an open batch that fill a piece, taken out to be compressed.
+#[derive(Debug)]
+pub struct Piece {
+    pub(super) tenant: TenantId,
+    /// The place of its [`Part`] in the open batch, and its own place there.
+    pub(super) part: u32,
+    pub(super) number: usize,
+    pub(super) bytes: Vec<u8>,
+    pub(super) packed: Vec<u8>,
+}
+
+impl Piece {
+    /// Compresses it, on whatever thread.
+    pub fn pack(&mut self, compressor: &mut Compressor) {
+        let mut packed = Vec::with_capacity(self.bytes.len() / 2);
+        pack(&self.bytes, compressor, &mut packed);
+        packed.shrink_to_fit();
+        self.packed = packed;
+    }
+}
+
+/// Compresses `bytes` to the end of `out`.
+pub(super) fn pack(bytes: &[u8], compressor: &mut Compressor, out: &mut Vec<u8>) {
+    for piece in bytes.chunks(PIECE_BYTES_MAX) {
+        compressor.append(piece, &[], out);
+    }
 }
 
 /// A batch that takes entries. Empty between sealing and the next entry.
@@ -23,6 +87,8 @@ pub(super) struct Part {
 pub(super) struct Open {
     pool: Pool,
     pub(super) parts: Vec<Part>,
+    /// How many pieces are out to be compressed.
+    pub(super) out: usize,
     /// Bytes of the request so far, without what `wire::stream_len` adds for each stream.
     pub(super) encoded: usize,
     /// What Loki will count the request as, see `PUSH_WEIGHT_MAX`.
@@ -45,6 +111,7 @@ impl Open {
             permit: pool.empty(),
             pool,
             parts: Vec::new(),
+            out: 0,
             encoded: 0,
             weight: 0,
             held: 0,
@@ -74,6 +141,11 @@ impl Open {
             self.held += bytes;
         }
         fits
+    }
+
+    /// Holds `bytes` less. They stay with the permit, for the next entries.
+    pub(super) fn let_go(&mut self, bytes: u64) {
+        self.held = self.held.saturating_sub(bytes);
     }
 
     /// What the batch answers for, once its `body` is made; the batch is empty then.

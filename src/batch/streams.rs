@@ -5,8 +5,11 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::model::{SourceId, TenantId, UnixNanos};
+use crate::model::{BEHIND_MAX, STREAM_WEIGHT, SourceId, TenantId, UnixNanos};
 use crate::wire;
+
+/// What an open stream costs beside its entries: its labels twice and its place in the batch.
+const PART_BYTES: usize = 128;
 
 /// The labels that all streams of one source share, and the names of those that lines bring.
 #[derive(Debug, Clone)]
@@ -207,6 +210,28 @@ impl Streams {
 }
 
 impl Stream {
+    /// A line too far behind the newest of its stream is moved to the edge of Loki's window, each
+    /// one a nanosecond behind the one before, so that they stay distinct and in order.
+    pub(super) fn time_in_window(&self, time: UnixNanos) -> (UnixNanos, bool) {
+        let floor = self.newest.minus(BEHIND_MAX);
+        if floor <= time {
+            return (time, false);
+        }
+        (floor.max(UnixNanos(self.moved_to.0.saturating_add(1))), true)
+    }
+
+    /// Whether a batch that holds entries from `oldest` on would with `time` span more of the
+    /// stream than Loki's window: if its answer was lost, Loki would refuse the beginning of it
+    /// when it comes again.
+    pub(super) fn is_too_long(&self, oldest: UnixNanos, time: UnixNanos) -> bool {
+        oldest.min(time) < self.newest.max(time).minus(BEHIND_MAX)
+    }
+
+    /// What it costs an open batch beside its entries, in bytes.
+    pub(super) fn part_cost(&self) -> usize {
+        2 * self.labels.len() + PART_BYTES + STREAM_WEIGHT
+    }
+
     fn is(&self, source: SourceId, values: &[&str]) -> bool {
         let mut rest = &*self.key;
         self.source == source

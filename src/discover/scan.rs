@@ -20,6 +20,10 @@ const CHANGE_TIME_STEP: Duration = Duration::from_secs(3);
 /// both names that a rotation gave it, or under none.
 const WALKS_MAX: usize = 3;
 
+/// The same where files are few, which costs little, in files met: a name that is met late is
+/// read behind those that it was written before.
+const MET_MAX: usize = 1000;
+
 /// What to look for.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -77,14 +81,16 @@ impl Scanner {
             return Changes::default();
         }
         self.walked = Some(now);
-        for _ in 0..WALKS_MAX {
+        for walks in 1.. {
             self.seen.begin();
             for (rules, patterns) in &self.sources {
                 for pattern in patterns {
                     walk(pattern, rules, &mut self.seen);
                 }
             }
-            if self.seen.folders.iter().all(is_as_it_was) {
+            let met = || walks * self.seen.files().count().max(MET_MAX / 20);
+            let is_quiet = self.seen.folders.iter().all(is_as_it_was);
+            if is_quiet || (WALKS_MAX <= walks && MET_MAX <= met()) {
                 break;
             }
         }

@@ -1,10 +1,8 @@
 //! Which fields of a line are wanted, and where they were found.
 
-use std::ops::Range;
-
 use super::options::Path;
 
-/// The buffer a value lies in. Values are kept as places, so that the scratch buffers can grow
+/// The buffer a value lies in. Values are kept as places, so that the scratch buffer can grow
 /// while values are collected, and live from line to line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -12,40 +10,19 @@ pub(super) enum Place {
     Text,
     /// [`Picked::unescaped`].
     Unescaped,
-    /// Values that had to be changed before Loki takes them, and numbers written out.
-    Cleaned,
-    /// The plan's own words: targets of `map`, and defaults.
-    Words,
 }
 
-/// A value: bytes `start..end` of a buffer, on character boundaries.
+/// A field that the line has and that is not null: bytes `start..end` of a buffer, on character
+/// boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct Found {
     pub(super) place: Place,
     pub(super) start: usize,
     pub(super) end: usize,
-}
-
-impl Span {
-    pub(super) fn new(place: Place, range: Range<usize>) -> Self {
-        Self { place, start: range.start, end: range.end }
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.start == self.end
-    }
-
-    pub(super) fn range(self) -> Range<usize> {
-        self.start..self.end
-    }
-}
-
-/// A field that the line has and that is not null.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) span: Span,
-    /// The value is an object or array, and the span its raw JSON text.
+    /// The value is an object or array, and this its raw JSON text.
     pub(super) nested: bool,
+    /// It has surely no byte that is not ASCII.
+    pub(super) ascii: bool,
 }
 
 /// What a picker found in one line.
@@ -60,26 +37,29 @@ pub(super) struct Picked {
 impl Picked {
     /// Forgets the line before; keeps the memory.
     pub(super) fn clear(&mut self, slots: usize) {
-        self.found.clear();
-        self.found.resize(slots, None);
+        if self.found.len() == slots {
+            self.found.fill(None);
+        } else {
+            self.found = vec![None; slots];
+        }
         self.unescaped.clear();
     }
 
-    /// The text of `span`, which is in `text` or in `unescaped`.
-    pub(super) fn get<'a>(&'a self, span: Span, text: &'a str) -> &'a str {
-        match span.place {
-            Place::Text => &text[span.range()],
-            Place::Unescaped => &self.unescaped[span.range()],
-            Place::Cleaned | Place::Words => {
-                unreachable!("BUG: pickers know two buffers, not {:?}", span.place)
-            }
-        }
+    /// The text of `found`, a field of the line `text`.
+    #[inline]
+    pub(super) fn get<'a>(&'a self, found: Found, text: &'a str) -> &'a str {
+        let buffer = match found.place {
+            Place::Text => text,
+            Place::Unescaped => &self.unescaped,
+        };
+        &buffer[found.start..found.end]
     }
 
     /// The text of the scalar in `slot`, if there is one.
+    #[inline]
     pub(super) fn scalar<'a>(&'a self, slot: usize, text: &'a str) -> Option<&'a str> {
         let found = self.found[slot].filter(|found| !found.nested)?;
-        Some(self.get(found.span, text))
+        Some(self.get(found, text))
     }
 }
 
@@ -110,6 +90,17 @@ pub(super) struct Key {
     pub(super) child: Option<usize>,
     /// All slots below this key: they are forgotten when the key comes again (last wins).
     pub(super) below: Vec<usize>,
+}
+
+/// Where the value of a key goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// It is not wanted.
+    Nowhere,
+    /// All that is wanted is this value.
+    Slot(usize),
+    /// Something inside it is wanted: see [`Node::key`].
+    Key(usize),
 }
 
 impl Wanted {
@@ -143,11 +134,11 @@ impl Wanted {
 
     fn find_slot(&self, path: &Path) -> Option<usize> {
         let (last, parents) = path.0.split_last()?;
-        let mut node = 0;
+        let mut node = &self.nodes[0];
         for name in parents {
-            node = self.nodes[node].find(name.as_bytes())?.child?;
+            node = &self.nodes[node.key(node.find(name.as_bytes())?).child?];
         }
-        self.nodes[node].find(last.as_bytes())?.slot
+        node.key(node.find(last.as_bytes())?).slot
     }
 
     /// How many slots there are.
@@ -162,19 +153,35 @@ impl Wanted {
 }
 
 impl Node {
+    /// Where the value of the key `name` goes.
     #[inline]
-    pub(super) fn find(&self, name: &[u8]) -> Option<&Key> {
+    pub(super) fn target(&self, name: &[u8]) -> Target {
+        let Some(idx) = self.find(name) else { return Target::Nowhere };
+        match self.keys[idx] {
+            Key { slot: Some(slot), child: None, .. } => Target::Slot(slot),
+            Key { .. } => Target::Key(idx),
+        }
+    }
+
+    /// The number of the wanted key `name`, if it is one.
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<usize> {
         if self.signatures & signature(name) == 0 {
             return None;
         }
-        self.keys.iter().find(|key| key.name.as_bytes() == name)
+        self.keys.iter().position(|key| key.name.as_bytes() == name)
+    }
+
+    #[inline]
+    pub(super) fn key(&self, key: usize) -> &Key {
+        &self.keys[key]
     }
 
     fn insert(&mut self, name: &str) -> usize {
-        self.signatures |= signature(name.as_bytes());
-        if let Some(idx) = self.keys.iter().position(|key| &*key.name == name) {
+        if let Some(idx) = self.find(name.as_bytes()) {
             return idx;
         }
+        self.signatures |= signature(name.as_bytes());
         self.keys.push(Key { name: name.into(), slot: None, child: None, below: Vec::new() });
         self.keys.len() - 1
     }

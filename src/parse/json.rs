@@ -4,289 +4,307 @@
 //! (the last of duplicate keys wins, null is missing). Inside what is not wanted only strings
 //! and brackets are looked at, so a fault there can be missed. Every field found is a whole
 //! token, also on a line that is broken further on.
-
-use memchr::memchr2;
+//!
+//! The functions take what is left of the line, and give what is left behind what they have read;
+//! `None` is a fault.
 
 use super::escape::unescape;
-use super::fields::{Found, Key, Node, Picked, Place, Span, Wanted};
+use super::fields::{Found, Node, Picked, Place, Target, Wanted};
+use super::habits::{Habits, START, State};
+use super::scan::{Seen, quote_or_backslash, quote_or_bracket};
 
-/// Fills `picked` from `text`. False when `text` is not a JSON object; `picked` then has the
-/// fields before the fault.
-pub(super) fn pick(text: &str, wanted: &Wanted, picked: &mut Picked) -> bool {
-    picked.clear(wanted.slots());
-    let mut picker = Picker { text, bytes: text.as_bytes(), at: 0, wanted, picked };
-    picker.line().is_ok()
+/// Picks the fields of the lines of one source.
+#[derive(Debug)]
+pub(super) struct Picker {
+    habits: Habits,
+}
+
+impl Picker {
+    pub(super) fn new() -> Self {
+        Self { habits: Habits::new() }
+    }
+
+    /// Fills `picked` from `text`. `wanted` is the same each time. False when `text` is not a JSON
+    /// object; `picked` then has the fields before the fault.
+    pub(super) fn pick(&mut self, text: &str, wanted: &Wanted, picked: &mut Picked) -> bool {
+        picked.clear(wanted.slots());
+        let mut walk = Walk { text, wanted, picked };
+        let rest = match self.habits.begin() {
+            true => walk.line(&mut self.habits),
+            false => walk.line_without_habits(),
+        };
+        rest.is_some_and(|rest| skip_space(rest).is_empty())
+    }
 }
 
 /// Whether `text` could be a JSON object: a `{` after white space.
 pub(super) fn looks_like_object(text: &str) -> bool {
-    text.bytes().find(|byte| !is_space(*byte)) == Some(b'{')
+    skip_space(text.as_bytes()).first() == Some(&b'{')
 }
 
-/// The line is not JSON.
-struct Fault;
+/// What is left of the line.
+type Rest<'a> = &'a [u8];
 
-struct Picker<'a> {
+struct Walk<'a> {
     text: &'a str,
-    /// The same as `text`.
-    bytes: &'a [u8],
-    /// The next byte to look at.
-    at: usize,
     wanted: &'a Wanted,
     picked: &'a mut Picked,
 }
 
-/// The inside of a string, and whether it has escapes.
-#[derive(Clone, Copy)]
-struct Quoted {
-    start: usize,
-    end: usize,
-    escaped: bool,
+/// What is between two values.
+enum Next<'a> {
+    /// A key, and the value that follows.
+    Value(Target, Rest<'a>),
+    /// The end of the object, and what follows.
+    End(Rest<'a>),
 }
 
-impl<'a> Picker<'a> {
-    fn line(&mut self) -> Result<(), Fault> {
-        self.skip_space();
-        self.expect(b'{')?;
-        self.object(self.wanted.node(0))?;
-        self.skip_space();
-        if self.at == self.bytes.len() { Ok(()) } else { Err(Fault) }
-    }
-
-    /// Reads an object from behind its `{`. Recursion is as deep as the longest wanted path.
-    fn object(&mut self, node: &'a Node) -> Result<(), Fault> {
-        self.skip_space();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
-        }
+impl<'a> Walk<'a> {
+    fn line(&mut self, habits: &mut Habits) -> Option<Rest<'a>> {
+        let node = self.wanted.node(0);
+        let (mut rest, mut state) = (self.text.as_bytes(), START);
         loop {
-            self.expect(b'"')?;
-            let name = self.string()?;
-            self.skip_space();
-            self.expect(b':')?;
-            self.skip_space();
-            match self.key(node, name)? {
-                Some(key) => self.value(key)?,
-                None => self.skip_value()?,
+            let target;
+            if let Some(habit) = habits.next(&mut state, rest) {
+                (target, rest) = (habit.target, &rest[habit.len()..]);
+            } else {
+                match self.learn(habits, &mut state, rest)? {
+                    Next::Value(learned, value) => (target, rest) = (learned, value),
+                    Next::End(rest) => return Some(rest),
+                }
             }
-            self.skip_space();
-            match self.next()? {
-                b',' => self.skip_space(),
-                b'}' => return Ok(()),
-                _ => return Err(Fault),
+            rest = match rest {
+                [b'"', rest @ ..] => self.string(node, target, rest)?,
+                _ => self.no_string(node, target, rest)?,
+            };
+            if let [b'}', rest @ ..] = rest {
+                return Some(rest);
             }
         }
     }
 
-    #[inline]
-    fn key(&mut self, node: &'a Node, name: Quoted) -> Result<Option<&'a Key>, Fault> {
-        if !name.escaped {
-            return Ok(node.find(&self.bytes[name.start..name.end]));
+    #[cold]
+    fn learn(
+        &mut self,
+        habits: &mut Habits,
+        state: &mut State,
+        rest: Rest<'a>,
+    ) -> Option<Next<'a>> {
+        let is_first = rest.len() == self.text.len();
+        let inside = if is_first { self.open()? } else { rest };
+        let next = self.next(self.wanted.node(0), inside, is_first)?;
+        if let Next::Value(target, value) = next {
+            *state = habits.learn(*state, &rest[..rest.len() - value.len()], target);
         }
+        Some(next)
+    }
+
+    fn line_without_habits(&mut self) -> Option<Rest<'a>> {
+        let inside = self.open()?;
+        self.object(self.wanted.node(0), inside)
+    }
+
+    fn open(&self) -> Option<Rest<'a>> {
+        expect(skip_space(self.text.as_bytes()), b'{')
+    }
+
+    /// An object, from behind its `{`. Recursion is as deep as the longest wanted path.
+    fn object(&mut self, node: &'a Node, mut rest: Rest<'a>) -> Option<Rest<'a>> {
+        let mut is_first = true;
+        loop {
+            rest = match self.next(node, rest, is_first)? {
+                Next::Value(target, rest) => self.value(node, target, rest)?,
+                Next::End(rest) => return Some(rest),
+            };
+            is_first = false;
+        }
+    }
+
+    /// From behind a value, or the `{`, to the next value.
+    #[inline]
+    fn next(&mut self, node: &Node, rest: Rest<'a>, is_first: bool) -> Option<Next<'a>> {
+        let rest = match skip_space(rest) {
+            [b'}', rest @ ..] => return Some(Next::End(rest)),
+            [b'"', rest @ ..] if is_first => rest,
+            [b',', rest @ ..] if !is_first => expect(skip_space(rest), b'"')?,
+            _ => return None,
+        };
+        let (name, rest) = string(rest)?;
+        let value = skip_space(expect(skip_space(rest), b':')?);
+        let target = match name.escaped {
+            true => self.target_of_escaped(node, name.inside)?,
+            false => node.target(name.inside),
+        };
+        Some(Next::Value(target, value))
+    }
+
+    #[cold]
+    fn target_of_escaped(&mut self, node: &Node, name: &[u8]) -> Option<Target> {
         let scratch = &mut self.picked.unescaped;
         let before = scratch.len();
-        unescape(&self.text[name.start..name.end], scratch).ok_or(Fault)?;
-        let key = node.find(&scratch.as_bytes()[before..]);
+        unescape(str::from_utf8(name).ok()?, scratch)?;
+        let target = node.target(&scratch.as_bytes()[before..]);
         scratch.truncate(before);
-        Ok(key)
+        Some(target)
     }
 
-    fn value(&mut self, key: &'a Key) -> Result<(), Fault> {
+    #[inline(never)]
+    fn value(&mut self, node: &'a Node, target: Target, rest: Rest<'a>) -> Option<Rest<'a>> {
+        match rest {
+            [b'"', rest @ ..] => self.string(node, target, rest),
+            _ => self.no_string(node, target, rest),
+        }
+    }
+
+    /// A value that is a string, from behind its opening quote.
+    #[inline(always)]
+    fn string(&mut self, node: &'a Node, target: Target, rest: Rest<'a>) -> Option<Rest<'a>> {
+        let start = self.text.len() - rest.len();
+        let (quoted, rest) = string(rest)?;
+        let slot = match target {
+            Target::Nowhere => return Some(rest),
+            Target::Slot(slot) => Some(slot),
+            Target::Key(key) => self.forget_below(node, key),
+        };
+        if let Some(slot) = slot {
+            let end = start + quoted.inside.len();
+            self.picked.found[slot] = Some(match quoted.escaped {
+                true => self.unescaped(start, end)?,
+                false => {
+                    let ascii = quoted.seen.is_ascii();
+                    Found { place: Place::Text, start, end, nested: false, ascii }
+                }
+            });
+        }
+        Some(rest)
+    }
+
+    /// What was below `key` has gone, as the key comes again. Its own slot, if it has one.
+    #[cold]
+    fn forget_below(&mut self, node: &Node, key: usize) -> Option<usize> {
+        let key = node.key(key);
         for &slot in &key.below {
             self.picked.found[slot] = None;
         }
-        let found = self.found(key)?;
-        if let Some(slot) = key.slot {
-            self.picked.found[slot] = found;
-        }
-        Ok(())
+        key.slot
     }
 
-    fn found(&mut self, key: &'a Key) -> Result<Option<Found>, Fault> {
-        let start = self.at;
-        let first = self.peek().ok_or(Fault)?;
-        match (first, key.child) {
-            (b'"', _) => {
-                self.at += 1;
-                let quoted = self.string()?;
-                return if key.slot.is_some() { self.text_of(quoted).map(Some) } else { Ok(None) };
-            }
-            (b'{', Some(child)) => {
-                self.at += 1;
-                self.object(self.wanted.node(child))?;
-            }
-            (b'{' | b'[', _) => self.skip_nested()?,
-            (_, _) => self.skip_scalar()?,
-        }
-        if first == b'n' {
-            return Ok(None);
-        }
-        let span = Span::new(Place::Text, start..self.at);
-        Ok(Some(Found { span, nested: matches!(first, b'{' | b'[') }))
+    #[cold]
+    fn unescaped(&mut self, start: usize, end: usize) -> Option<Found> {
+        let scratch = &mut self.picked.unescaped;
+        let before = scratch.len();
+        unescape(&self.text[start..end], scratch)?;
+        let (place, end) = (Place::Unescaped, scratch.len());
+        Some(Found { place, start: before, end, nested: false, ascii: false })
     }
 
-    fn text_of(&mut self, quoted: Quoted) -> Result<Found, Fault> {
-        let inside = quoted.start..quoted.end;
-        let span = if quoted.escaped {
-            let scratch = &mut self.picked.unescaped;
-            let before = scratch.len();
-            unescape(&self.text[inside], scratch).ok_or(Fault)?;
-            Span::new(Place::Unescaped, before..scratch.len())
-        } else {
-            Span::new(Place::Text, inside)
+    #[inline(never)]
+    fn no_string(&mut self, node: &'a Node, target: Target, rest: Rest<'a>) -> Option<Rest<'a>> {
+        // A habit may end where more of it was space.
+        let rest = skip_space(rest);
+        let (slot, child) = match target {
+            Target::Nowhere => (None, None),
+            Target::Slot(slot) => (Some(slot), None),
+            Target::Key(key) => (self.forget_below(node, key), node.key(key).child),
         };
-        Ok(Found { span, nested: false })
-    }
-
-    #[inline]
-    fn skip_value(&mut self) -> Result<(), Fault> {
-        match self.peek() {
-            Some(b'"') => {
-                self.at += 1;
-                self.string().map(drop)
-            }
-            Some(b'{' | b'[') => self.skip_nested(),
-            _ => self.skip_scalar(),
+        let first = *rest.first()?;
+        let nested = matches!(first, b'{' | b'[');
+        let behind = match child {
+            _ if first == b'"' => return self.value(node, target, rest),
+            Some(child) if first == b'{' => self.object(self.wanted.node(child), &rest[1..])?,
+            _ if nested => skip_nested(rest)?,
+            _ => skip_scalar(rest)?,
+        };
+        if let Some(slot) = slot {
+            let [start, end] = [rest, behind].map(|rest| self.text.len() - rest.len());
+            let found = Found { place: Place::Text, start, end, nested, ascii: !nested };
+            self.picked.found[slot] = Some(found).filter(|_| first != b'n');
         }
-    }
-
-    /// Reads a string from behind its opening quote to behind its closing one.
-    #[inline]
-    fn string(&mut self) -> Result<Quoted, Fault> {
-        let start = self.at;
-        let mut escaped = false;
-        loop {
-            let at = quote_or_backslash(self.bytes, self.at).ok_or(Fault)?;
-            if self.bytes[at] == b'"' {
-                self.at = at + 1;
-                return Ok(Quoted { start, end: at, escaped });
-            }
-            escaped = true;
-            self.at = at + 2;
-        }
-    }
-
-    /// Skips an object or array by counting brackets, so that depth costs no stack.
-    fn skip_nested(&mut self) -> Result<(), Fault> {
-        let mut depth = 0_usize;
-        loop {
-            self.at = quote_or_bracket(self.bytes, self.at).ok_or(Fault)?;
-            match self.next()? {
-                b'"' => drop(self.string()?),
-                b'{' | b'[' => depth += 1,
-                _ => depth -= 1,
-            }
-            if depth == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Skips a number, `true`, `false` or `null`. It must be seen to end: what stands at the very
-    /// end of the bytes may have been cut off.
-    fn skip_scalar(&mut self) -> Result<(), Fault> {
-        let rest = &self.bytes[self.at..];
-        let len = rest.iter().position(|&byte| ends_scalar(byte)).ok_or(Fault)?;
-        self.at += len;
-        match &rest[..len] {
-            b"true" | b"false" | b"null" => Ok(()),
-            [b'-' | b'0'..=b'9', digits @ ..] if digits.iter().all(|&b| is_numeric(b)) => Ok(()),
-            _ => Err(Fault),
-        }
-    }
-
-    #[inline]
-    fn skip_space(&mut self) {
-        while self.peek().is_some_and(is_space) {
-            self.at += 1;
-        }
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    #[inline]
-    fn next(&mut self) -> Result<u8, Fault> {
-        let byte = self.peek().ok_or(Fault)?;
-        self.at += 1;
-        Ok(byte)
-    }
-
-    #[inline]
-    fn expect(&mut self, byte: u8) -> Result<(), Fault> {
-        if self.next()? == byte { Ok(()) } else { Err(Fault) }
+        Some(behind)
     }
 }
 
+/// The inside of a string.
+struct Quoted<'a> {
+    inside: &'a [u8],
+    escaped: bool,
+    seen: Seen,
+}
+
+/// A string, from behind its opening quote.
 #[inline]
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+fn string(rest: Rest<'_>) -> Option<(Quoted<'_>, Rest<'_>)> {
+    let (len, seen) = quote_or_backslash(rest)?;
+    let (inside, behind) = rest.split_at_checked(len)?;
+    match behind {
+        [b'"', behind @ ..] => Some((Quoted { inside, escaped: false, seen }, behind)),
+        _ => {
+            let (inside, behind) = rest.split_at_checked(end_of_escaped(rest, len)?)?;
+            Some((Quoted { inside, escaped: true, seen }, &behind[1..]))
+        }
+    }
+}
+
+/// The length of a string that has a backslash at `at`.
+#[inline(never)]
+fn end_of_escaped(rest: Rest<'_>, mut at: usize) -> Option<usize> {
+    while rest[at] == b'\\' {
+        at += 2;
+        at += quote_or_backslash(rest.get(at..)?)?.0;
+    }
+    Some(at)
+}
+
+/// Skips an object or array by counting brackets, so that depth costs no stack.
+fn skip_nested(mut rest: Rest<'_>) -> Option<Rest<'_>> {
+    let mut depth = 0_usize;
+    loop {
+        let (&bracket, behind) = rest[quote_or_bracket(rest)?..].split_first()?;
+        rest = behind;
+        match bracket {
+            b'"' => (_, rest) = string(rest)?,
+            b'{' | b'[' => depth += 1,
+            _ => depth -= 1,
+        }
+        if depth == 0 {
+            return Some(rest);
+        }
+    }
+}
+
+/// Skips a number, `true`, `false` or `null`. It must be seen to end: what stands at the very end
+/// of the line may have been cut off.
+fn skip_scalar(rest: Rest<'_>) -> Option<Rest<'_>> {
+    let rest = match rest {
+        [b'-' | b'0'..=b'9', digits @ ..] => {
+            &digits[digits.iter().position(|&byte| !is_numeric(byte))?..]
+        }
+        [b't', b'r', b'u', b'e', rest @ ..] | [b'n', b'u', b'l', b'l', rest @ ..] => rest,
+        [b'f', b'a', b'l', b's', b'e', rest @ ..] => rest,
+        _ => return None,
+    };
+    rest.first().is_some_and(|&byte| ends_scalar(byte)).then_some(rest)
+}
+
+#[inline]
+fn skip_space(mut rest: Rest<'_>) -> Rest<'_> {
+    while let [b' ' | b'\t' | b'\n' | b'\r', behind @ ..] = rest {
+        rest = behind;
+    }
+    rest
+}
+
+#[inline]
+fn expect(rest: Rest<'_>, byte: u8) -> Option<Rest<'_>> {
+    rest.split_first().filter(|(first, _)| **first == byte).map(|(_, rest)| rest)
 }
 
 #[inline]
 fn ends_scalar(byte: u8) -> bool {
-    matches!(byte, b',' | b'}' | b']') || is_space(byte)
+    matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')
 }
 
 #[inline]
 fn is_numeric(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')
-}
-
-const ONES: u64 = u64::from_ne_bytes([1; 8]);
-const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-
-/// Words looked at inline before memchr is called, whose set-up costs more than a short string.
-const WORDS_INLINE: usize = 4;
-
-/// The first `"` or `\` at or behind `from`.
-#[inline]
-pub(super) fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    for (idx, word) in words(rest).take(WORDS_INLINE).enumerate() {
-        let hits = equal(word, b'"') | equal(word, b'\\');
-        if hits != 0 {
-            return Some(from + idx * 8 + first_byte(hits));
-        }
-    }
-    let skipped = (WORDS_INLINE * 8).min(rest.len() / 8 * 8);
-    Some(from + skipped + memchr2(b'"', b'\\', &rest[skipped..])?)
-}
-
-/// The first of `"{}[]` at or behind `from`.
-fn quote_or_bracket(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    for (idx, word) in words(rest).enumerate() {
-        // Bit 5 is all that `[` and `{`, `]` and `}` differ in.
-        let folded = word | ONES << 5;
-        let hits = equal(word, b'"') | equal(folded, b'{') | equal(folded, b'}');
-        if hits != 0 {
-            return Some(from + idx * 8 + first_byte(hits));
-        }
-    }
-    let skipped = rest.len() / 8 * 8;
-    let tail = rest[skipped..].iter();
-    let found = tail.copied().position(|b| matches!(b, b'"' | b'{' | b'}' | b'[' | b']'))?;
-    Some(from + skipped + found)
-}
-
-#[inline]
-fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk))
-}
-
-/// The high bit of each byte of `word` that equals `byte`. Bytes above the lowest hit may be
-/// marked wrongly (the subtraction borrows), so only the lowest means anything.
-#[inline]
-fn equal(word: u64, byte: u8) -> u64 {
-    let zero = word ^ (ONES * u64::from(byte));
-    zero.wrapping_sub(ONES) & !zero & HIGHS
-}
-
-#[inline]
-fn first_byte(hits: u64) -> usize {
-    hits.trailing_zeros() as usize / 8
 }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::escape::unescape;
-use super::fields::{Found, Picked, Place, Span, Wanted};
-use super::json::quote_or_backslash;
+use super::fields::{Found, Picked, Place, Target, Wanted};
+use super::scan::quote_or_backslash;
 
 /// Fills `picked` from `text`; names are compared whole, dots included, and the last of equal
 /// names wins. A bare key is no pair. False when `text` has no pair, a pair without a name, or a
@@ -30,9 +30,9 @@ pub(super) fn pick(text: &str, wanted: &Wanted, picked: &mut Picked) -> bool {
         };
         pairs += 1;
         at = value.next;
-        if let Some(slot) = wanted.node(0).find(name.as_bytes()).and_then(|key| key.slot) {
-            let Some(span) = value.unescaped(text, &mut picked.unescaped) else { return false };
-            picked.found[slot] = Some(Found { span, nested: false });
+        if let Target::Slot(slot) = wanted.node(0).target(name.as_bytes()) {
+            let Some(found) = value.found(text, &mut picked.unescaped) else { return false };
+            picked.found[slot] = Some(found);
         }
     }
 }
@@ -53,22 +53,24 @@ fn value(text: &str, start: usize) -> Option<Value> {
         return Some(Value { inside: start..end, escaped: false, next: end });
     }
     let start = start + 1;
-    let first = quote_or_backslash(bytes, start)?;
+    let next = |from: usize| Some(from + quote_or_backslash(bytes.get(from..)?)?.0);
+    let first = next(start)?;
     let mut end = first;
     while bytes[end] == b'\\' {
-        end = quote_or_backslash(bytes, end + 2)?;
+        end = next(end + 2)?;
     }
     Some(Value { inside: start..end, escaped: end != first, next: end + 1 })
 }
 
 impl Value {
-    fn unescaped(&self, text: &str, scratch: &mut String) -> Option<Span> {
-        if !self.escaped {
-            return Some(Span::new(Place::Text, self.inside.clone()));
+    fn found(&self, text: &str, scratch: &mut String) -> Option<Found> {
+        let (mut place, Range { mut start, mut end }) = (Place::Text, self.inside.clone());
+        if self.escaped {
+            (place, start) = (Place::Unescaped, scratch.len());
+            unescape(&text[self.inside.clone()], scratch)?;
+            end = scratch.len();
         }
-        let before = scratch.len();
-        unescape(&text[self.inside.clone()], scratch)?;
-        Some(Span::new(Place::Unescaped, before..scratch.len()))
+        Some(Found { place, start, end, nested: false, ascii: false })
     }
 }
 

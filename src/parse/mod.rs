@@ -15,8 +15,10 @@ mod join;
 
 mod escape;
 mod fields;
+mod habits;
 mod json;
 mod logfmt;
+mod scan;
 
 mod stamp;
 mod timestamp;
@@ -33,5 +35,6 @@ pub use self::flags::Flags;
 pub use self::guard::{Admit, Demotion, Guard};
 pub use self::join::{Join, Older, Piece};
 pub use self::options::{Field, Format, Options, Path, Rule, TimeFormat};
-pub use self::parser::{Line, Parser, TRUNCATED_FROM, Verdict};
+pub use self::parser::{Line, Parser, Verdict};
 pub use self::plan::{Plan, Warning};
+pub use self::values::TRUNCATED_FROM;

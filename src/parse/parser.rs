@@ -1,32 +1,22 @@
 //! One line in, one entry out.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::mem::take;
 use std::sync::Arc;
 
-use super::fields::{Picked, Place, Span};
+use super::fields::Picked;
 use super::flags::Flags;
 use super::join::{Join, Part, Piece};
 use super::options::Format;
 use super::plan::Plan;
 use super::stamp::{self, LineTime, Missing};
 use super::text;
-use super::timestamp;
-use super::values::{self, Buffers, Matcher};
+use super::timestamp::Times;
+use super::values::{Fields, Matcher, TRUNCATED_FROM, Values, Written};
 use super::wrapper::{Inner, Tag, Unwrapper};
 use super::{json, logfmt};
 use crate::model::{
-    Entry, FileOffset, Flag, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, Now, ORIGINAL_TIMESTAMP,
-    OUTPUTS, Pair, Reason, Stamp, UnixNanos,
+    Entry, FileOffset, Flag, Now, ORIGINAL_TIMESTAMP, OUTPUTS, Pair, Reason, Stamp, UnixNanos,
 };
-
-/// The metadata name of a cut line's full length in bytes.
-pub const TRUNCATED_FROM: &str = "truncated_from";
-
-/// Room that is kept for [`TRUNCATED_FROM`] and [`ORIGINAL_TIMESTAMP`], the latter a second time
-/// because batch may add it as well.
-const RESERVED_PAIRS: usize = 3;
-const RESERVED_BYTES: usize = 256;
 
 /// A line as tail gives it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -226,10 +216,12 @@ struct Maker {
     missing: Missing,
     demoted: Vec<bool>,
     matchers: Vec<Matcher>,
+    picker: json::Picker,
+    times: Times,
 
     // Scratch, meaningless between lines.
     picked: Picked,
-    values: Values,
+    written: Written,
     labels: Vec<&'static str>,
     metadata: Vec<Pair<'static>>,
 }
@@ -240,8 +232,10 @@ impl Maker {
             missing,
             demoted: vec![false; plan.label_names().len()],
             matchers: Matcher::all(plan),
+            picker: json::Picker::new(),
+            times: Times::new(),
             picked: Picked::default(),
-            values: Values::default(),
+            written: Written::default(),
             labels: Vec::new(),
             metadata: Vec::new(),
         }
@@ -257,9 +251,9 @@ impl Maker {
         then: impl FnOnce(Verdict<'_>) -> R,
     ) -> R {
         let inner = &whole.inner;
-        pick(plan, inner, whole.truncated_from.is_some(), &mut self.picked, flags);
+        self.pick(plan, inner, whole.truncated_from.is_some(), flags);
 
-        let raw = raw_stamp(plan, inner, &self.picked, flags);
+        let raw = self.raw_stamp(plan, inner, flags);
         let LineTime { time, moved_from } = stamp::advance(stamp, raw, self.missing, now);
         if moved_from.is_some() {
             flags.set(Flag::MovedIntoWindow);
@@ -268,170 +262,72 @@ impl Maker {
             return then(Verdict::Drop(Reason::TooOld));
         }
 
-        self.values.collect(
-            plan,
-            inner.text,
-            &self.picked,
-            &self.demoted,
-            &mut self.matchers,
-            flags,
-        );
-        let truncated_from =
-            whole.truncated_from.map(|len| self.values.write(format_args!("{len}")));
-        let original = moved_from.map(|raw| self.values.write(format_args!("{raw}")));
+        let (labels, metadata) = (take(&mut self.labels), take(&mut self.metadata));
+        let mut values = Values { labels, metadata, metadata_bytes: 0 };
+        let written = &mut self.written;
+        written.clear();
+        let fields = Fields { text: inner.text, picked: &self.picked, plan };
+        values.collect(&fields, &self.demoted, &mut self.matchers, written, flags);
+        if let Some(len) = whole.truncated_from {
+            values.add_note(TRUNCATED_FROM, format_args!("{len}"), written);
+        }
+        if let Some(raw) = moved_from {
+            values.add_note(ORIGINAL_TIMESTAMP, format_args!("{raw}"), written);
+        }
+        values.take(written);
 
-        let cleaned = &*self.values.cleaned;
-        let buffers =
-            Buffers { text: inner.text, picked: &self.picked, cleaned, words: &plan.words };
-        let mut labels: Vec<&str> = std::mem::take(&mut self.labels);
-        let spans = self.values.labels.iter();
-        labels.extend(spans.map(|span| span.map_or("", |span| buffers.get(span))));
-        let mut metadata: Vec<Pair<'_>> = std::mem::take(&mut self.metadata);
-        let spans = self.values.metadata.iter();
-        metadata.extend(spans.map(|&(output, span)| Pair {
-            name: &plan.outputs[output].name,
-            value: buffers.get(span),
-        }));
-        let extra = [(TRUNCATED_FROM, truncated_from), (ORIGINAL_TIMESTAMP, original)];
-        let extra = extra.into_iter().filter_map(|(name, span)| Some((name, span?)));
-        metadata.extend(extra.map(|(name, span)| Pair { name, value: buffers.get(span) }));
-
+        let Values { labels, metadata, .. } = values;
         let entry = Entry { time, line: inner.text, labels: &labels, metadata: &metadata };
         let result = then(Verdict::Emit(entry));
         self.labels = recycle(labels);
         self.metadata = recycle(metadata);
         result
     }
-}
 
-/// Picks the wanted fields. Of a line that was cut nobody expects that it ends as it should.
-fn pick(plan: &Plan, inner: &Inner<'_>, cut: bool, picked: &mut Picked, flags: &mut Flags) {
-    if inner.unfit {
-        flags.set(Flag::NotInFormat);
-        return picked.clear(plan.wanted.slots());
-    }
-    match plan.format {
-        Format::Text => picked.clear(plan.wanted.slots()),
-        Format::Logfmt => {
-            if !logfmt::pick(inner.text, &plan.wanted, picked) && !cut {
-                flags.set(Flag::NotInFormat);
+    /// Picks the wanted fields. Of a line that was cut nobody expects that it ends as it should.
+    fn pick(&mut self, plan: &Plan, inner: &Inner<'_>, cut: bool, flags: &mut Flags) {
+        let Self { picker, picked, .. } = self;
+        if inner.unfit {
+            flags.set(Flag::NotInFormat);
+            return picked.clear(plan.wanted.slots());
+        }
+        match plan.format {
+            Format::Text => picked.clear(plan.wanted.slots()),
+            Format::Logfmt => {
+                if !logfmt::pick(inner.text, &plan.wanted, picked) && !cut {
+                    flags.set(Flag::NotInFormat);
+                }
+            }
+            Format::Auto | Format::Cri | Format::Docker if !json::looks_like_object(inner.text) => {
+                picked.clear(plan.wanted.slots());
+            }
+            Format::Json | Format::Auto | Format::Cri | Format::Docker => {
+                if !picker.pick(inner.text, &plan.wanted, picked) && !cut {
+                    flags.set(Flag::NotJson);
+                }
             }
         }
-        Format::Auto | Format::Cri | Format::Docker if !json::looks_like_object(inner.text) => {
-            picked.clear(plan.wanted.slots());
-        }
-        Format::Json | Format::Auto | Format::Cri | Format::Docker => {
-            if !json::pick(inner.text, &plan.wanted, picked) && !cut {
-                flags.set(Flag::NotJson);
-            }
-        }
     }
-}
 
-/// The stamp of the line: the first of the rules' fields that can be read, else the wrapper's.
-fn raw_stamp(
-    plan: &Plan,
-    inner: &Inner<'_>,
-    picked: &Picked,
-    flags: &mut Flags,
-) -> Option<UnixNanos> {
-    let reading = plan.times.iter().find_map(|time| {
-        let text = picked.scalar(time.slot, inner.text)?;
-        timestamp::read(text, &time.formats)
-    });
-    let Some(reading) = reading.or(inner.time) else {
-        flags.set(Flag::NoTimestamp);
-        return None;
-    };
-    if reading.clamped {
-        flags.set(Flag::TimestampClamped);
-    }
-    Some(reading.time)
-}
-
-/// The values of one line, as places in the buffers.
-#[derive(Debug, Default)]
-struct Values {
-    /// By position in `Plan::label_names`; `None` is absent.
-    labels: Vec<Option<Span>>,
-    /// The index of the output, and its value.
-    metadata: Vec<(usize, Span)>,
-    metadata_bytes: usize,
-    cleaned: String,
-}
-
-impl Values {
-    fn collect(
+    /// The stamp of the line: the first of the rules' fields that can be read, else the wrapper's.
+    fn raw_stamp(
         &mut self,
         plan: &Plan,
-        text: &str,
-        picked: &Picked,
-        demoted: &[bool],
-        matchers: &mut [Matcher],
+        inner: &Inner<'_>,
         flags: &mut Flags,
-    ) {
-        self.labels.clear();
-        self.metadata.clear();
-        self.metadata_bytes = 0;
-        self.cleaned.clear();
-        let buffers = Buffers { text, picked, cleaned: "", words: &plan.words };
-        for (idx, output) in plan.outputs.iter().enumerate() {
-            let label = demoted.get(idx);
-            let Some(span) = values::value(output, label.is_none(), &buffers, matchers) else {
-                if label.is_some() {
-                    self.labels.push(None);
-                }
-                continue;
-            };
-            let value = buffers.get(span);
-            if label == Some(&false) {
-                let cleaned = values::clean_label(value);
-                if let Cow::Owned(_) = cleaned {
-                    flags.set(Flag::LabelCleaned);
-                }
-                let span = self.keep(span, cleaned);
-                self.labels.push(Some(span));
-                continue;
-            }
-            if label.is_some() {
-                self.labels.push(None);
-            }
-            self.add_metadata(idx, output.name.len(), span, value, flags);
+    ) -> Option<UnixNanos> {
+        let reading = plan.times.iter().find_map(|time| {
+            let text = self.picked.scalar(time.slot, inner.text)?;
+            self.times.read(text, &time.formats)
+        });
+        let Some(reading) = reading.or(inner.time) else {
+            flags.set(Flag::NoTimestamp);
+            return None;
+        };
+        if reading.clamped {
+            flags.set(Flag::TimestampClamped);
         }
-    }
-
-    fn add_metadata(
-        &mut self,
-        output: usize,
-        name_len: usize,
-        span: Span,
-        value: &str,
-        flags: &mut Flags,
-    ) {
-        let bytes = self.metadata_bytes + name_len + value.len();
-        if METADATA_PAIRS_MAX - RESERVED_PAIRS == self.metadata.len()
-            || METADATA_BYTES_MAX - RESERVED_BYTES < bytes
-        {
-            flags.set(Flag::MetadataCut);
-            return;
-        }
-        self.metadata_bytes = bytes;
-        let span = self.keep(span, values::clean(value));
-        self.metadata.push((output, span));
-    }
-
-    /// The span of `value`, which lies at `span` unless it was changed.
-    fn keep(&mut self, span: Span, value: Cow<'_, str>) -> Span {
-        match value {
-            Cow::Borrowed(_) => span,
-            Cow::Owned(changed) => self.write(format_args!("{changed}")),
-        }
-    }
-
-    fn write(&mut self, text: std::fmt::Arguments<'_>) -> Span {
-        let start = self.cleaned.len();
-        self.cleaned.write_fmt(text).expect("BUG: a String takes all that is written to it");
-        Span::new(Place::Cleaned, start..self.cleaned.len())
+        Some(reading.time)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Compiles a source's options into what is done for each of its lines.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use regex::Regex;
 
-use super::fields::{Place, Span, Wanted};
+use super::fields::Wanted;
 use super::options::{Field, Format, Options, Path, Rule, TimeFormat};
 use super::values::clean_label;
 use crate::model::LABEL_NAMES_MAX;
@@ -30,7 +31,7 @@ pub struct Plan {
     /// The labels, in the order of `label_names`, then the metadata.
     pub(super) outputs: Vec<Output>,
     pub(super) patterns: Vec<Pattern>,
-    /// What spans at [`Place::Words`] lie in.
+    /// Targets of `map`, and defaults.
     pub(super) words: String,
 }
 
@@ -77,6 +78,19 @@ pub(super) struct Output {
     pub(super) name: String,
     /// The fields of this name, in the order of the rules: the first that has a value gives it.
     pub(super) choices: Vec<Choice>,
+    /// The slot whose value this is, when that is all there is to say, as it mostly is.
+    pub(super) plain: Option<usize>,
+}
+
+impl Output {
+    fn new(name: String, choice: Choice) -> Self {
+        Self { name, plain: choice.plain(), choices: vec![choice] }
+    }
+
+    fn add(&mut self, choice: Choice) {
+        self.choices.push(choice);
+        self.plain = None;
+    }
 }
 
 /// One way to a value.
@@ -85,8 +99,19 @@ pub(super) struct Choice {
     pub(super) slots: Vec<usize>,
     /// Index into [`Plan::patterns`].
     pub(super) pattern: Option<usize>,
-    pub(super) map: HashMap<Box<str>, Span>,
-    pub(super) default: Option<Span>,
+    /// The places are in [`Plan::words`].
+    pub(super) map: HashMap<Box<str>, Range<usize>>,
+    pub(super) default: Option<Range<usize>>,
+}
+
+impl Choice {
+    fn plain(&self) -> Option<usize> {
+        let is_plain = self.pattern.is_none() && self.map.is_empty() && self.default.is_none();
+        match *self.slots {
+            [slot] if is_plain => Some(slot),
+            _ => None,
+        }
+    }
 }
 
 /// A regular expression and the group that is the value; 0 is the whole match.
@@ -221,10 +246,10 @@ impl Compiler {
         self.wanted.slot(path)
     }
 
-    fn word(&mut self, word: &str) -> Span {
+    fn word(&mut self, word: &str) -> Range<usize> {
         let start = self.words.len();
         self.words.push_str(word);
-        Span::new(Place::Words, start..self.words.len())
+        start..self.words.len()
     }
 
     /// A base label that a rule sets too becomes the last choice of that rule; the others are kept.
@@ -256,7 +281,7 @@ impl Compiler {
             } else {
                 let idx = self.base.iter().rposition(|(name, _)| name != SERVICE_NAME);
                 let (name, value) = self.base.remove(idx.expect("BUG: some label was counted"));
-                Output { name, choices: vec![self.constant(&value)] }
+                Output::new(name, self.constant(&value))
             };
             moved.push(output);
         }
@@ -295,8 +320,8 @@ const SERVICE_NAME: &str = "service_name";
 
 fn add_choice(outputs: &mut Vec<Output>, name: &str, choice: Choice) {
     match outputs.iter_mut().find(|output| output.name == name) {
-        Some(output) => output.choices.push(choice),
-        None => outputs.push(Output { name: name.to_owned(), choices: vec![choice] }),
+        Some(output) => output.add(choice),
+        None => outputs.push(Output::new(name.to_owned(), choice)),
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) struct Text<'a> {
 
 /// Reads `line` as text of at most `bytes_max` bytes. `lossy` is scratch for lines that are not
 /// UTF-8.
+#[inline]
 pub(super) fn read<'a>(
     line: Line<'a>,
     bytes_max: usize,
@@ -34,7 +35,7 @@ pub(super) fn read<'a>(
     if truncated_from.is_some() {
         bytes = &bytes[..bytes.len() - unfinished(bytes)];
     }
-    let text = match str::from_utf8(bytes) {
+    let text = match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => text,
         Err(_) => {
             flags.set(Flag::InvalidUtf8);

@@ -21,18 +21,74 @@ pub(super) struct Reading {
     pub(super) clamped: bool,
 }
 
-/// Reads `text` in the first of `formats` that fits; no formats are all of them.
-pub(super) fn read(text: &str, formats: &[TimeFormat]) -> Option<Reading> {
-    if formats.is_empty() {
-        return rfc3339(text.as_bytes()).or_else(|| guess(text));
+/// Reads times. Most lines have the minute and the zone of the line before.
+#[derive(Debug)]
+pub(super) struct Times {
+    /// A minute, up to its second colon.
+    minute: [u8; 17],
+    /// When it began, in seconds from 1970 and the local time's zone.
+    began: i64,
+    zone: [u8; 6],
+    /// What `zone` says.
+    offset: i64,
+}
+
+impl Times {
+    pub(super) fn new() -> Self {
+        Self { minute: *b"1970-01-01T00:00:", began: 0, zone: *b"+00:00", offset: 0 }
     }
-    formats.iter().find_map(|format| match format {
-        TimeFormat::Rfc3339 => rfc3339(text.as_bytes()),
-        TimeFormat::Unix => Some(decimal(text)?.times(SECOND)),
-        TimeFormat::UnixMs => Some(decimal(text)?.times(MILLISECOND)),
-        TimeFormat::UnixUs => Some(decimal(text)?.times(MICROSECOND)),
-        TimeFormat::UnixNs => Some(decimal(text)?.times(NANOSECOND)),
-    })
+
+    /// Reads `text` in the first of `formats` that fits; no formats are all of them.
+    #[inline]
+    pub(super) fn read(&mut self, text: &str, formats: &[TimeFormat]) -> Option<Reading> {
+        if formats.is_empty() {
+            let reading = self.rfc3339(text.as_bytes());
+            return if reading.is_some() { reading } else { guess(text) };
+        }
+        formats.iter().find_map(|format| self.read_as(text, *format))
+    }
+
+    fn read_as(&mut self, text: &str, format: TimeFormat) -> Option<Reading> {
+        Some(match format {
+            TimeFormat::Rfc3339 => return self.rfc3339(text.as_bytes()),
+            TimeFormat::Unix => decimal(text)?.times(SECOND),
+            TimeFormat::UnixMs => decimal(text)?.times(MILLISECOND),
+            TimeFormat::UnixUs => decimal(text)?.times(MICROSECOND),
+            TimeFormat::UnixNs => decimal(text)?.times(NANOSECOND),
+        })
+    }
+
+    #[inline]
+    fn rfc3339(&mut self, bytes: &[u8]) -> Option<Reading> {
+        let (minute, rest) = bytes.split_first_chunk()?;
+        if *minute != self.minute {
+            (self.began, self.minute) = (began(minute)?, *minute);
+        }
+        let (second, rest) = rest.split_first_chunk::<2>()?;
+        let second = two(second, 0).filter(|&second| second <= 60)?;
+        let (nanos, rest) = match rest {
+            [b'.' | b',', digits @ ..] => {
+                let (nanos, rest) = billionths(digits);
+                (nanos?, rest)
+            }
+            _ => (0, rest),
+        };
+        let seconds = self.began + second - self.offset(rest)?;
+        if seconds < 0 {
+            return Some(Reading { time: UnixNanos(0), clamped: true });
+        }
+        Some(clamp(seconds.checked_mul(SECOND), nanos))
+    }
+
+    /// The zone's offset in seconds.
+    #[inline]
+    fn offset(&mut self, zone: &[u8]) -> Option<i64> {
+        let Ok(zone) = <&[u8; 6]>::try_from(zone) else { return offset(zone) };
+        if *zone != self.zone {
+            (self.offset, self.zone) = (offset(zone)?, *zone);
+        }
+        Some(self.offset)
+    }
 }
 
 const SECOND: i64 = 1_000_000_000;
@@ -99,44 +155,61 @@ fn decimal(text: &str) -> Option<Decimal> {
 }
 
 /// Reads digits to their end; those behind the ninth are passed over. `None` without a digit.
+#[inline]
 fn billionths(bytes: &[u8]) -> (Option<i64>, &[u8]) {
-    let len = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len());
-    let (digits, rest) = bytes.split_at(len);
-    let mut value = 0;
-    for idx in 0..9 {
-        value = value * 10 + digits.get(idx).map_or(0, |digit| i64::from(digit - b'0'));
+    let (len, eight) = match bytes.first_chunk() {
+        Some(word) => first_eight(*word),
+        None => {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            first_eight(word)
+        }
+    };
+    let (_, rest) = bytes.split_at(len);
+    if len < 8 {
+        return ((len > 0).then_some(eight * 10), rest);
     }
-    ((len > 0).then_some(value), rest)
+    let len = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    let (digits, rest) = rest.split_at(len);
+    let ninth = digits.first().map_or(0, |digit| i64::from(digit - b'0'));
+    (Some(eight * 10 + ninth), rest)
 }
 
-fn rfc3339(bytes: &[u8]) -> Option<Reading> {
-    let (head, rest) = bytes.split_first_chunk::<19>()?;
-    let layout = [head[4], head[7], head[13], head[16]];
-    if layout != *b"--::" || !matches!(head[10], b'T' | b't' | b' ') {
+/// How many digits there are from the first on, and their number if zeros followed them. Pairs
+/// are added to fours and fours to eight, all at once.
+#[inline]
+fn first_eight(word: [u8; 8]) -> (usize, i64) {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let word = u64::from_le_bytes(word) ^ all(b'0');
+    // The high bit of each byte that is over 9. Bytes behind such a one may be marked wrongly.
+    let others = (word.wrapping_add(all(0x80 - 10)) | word) & all(0x80);
+    let bits = others.trailing_zeros() & !7;
+    let digits = word & 1_u64.checked_shl(bits).map_or(u64::MAX, |bit| bit - 1);
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let outer = (pairs & 0xFF_0000_00FF).wrapping_mul(100 + (1_000_000 << 32));
+    let inner = ((pairs >> 16) & 0xFF_0000_00FF).wrapping_mul(1 + (10_000 << 32));
+    let eight = outer.wrapping_add(inner) >> 32;
+    (bits as usize / 8, i64::try_from(eight).unwrap_or(0))
+}
+
+/// When the minute begins that is written `2026-11-22T10:20:`, in seconds.
+fn began(minute: &[u8; 17]) -> Option<i64> {
+    let layout = [minute[4], minute[7], minute[13], minute[16]];
+    if layout != *b"--::" || !matches!(minute[10], b'T' | b't' | b' ') {
         return None;
     }
-    let year = two(head, 0)? * 100 + two(head, 2)?;
-    let (month, day) = (two(head, 5)?, two(head, 8)?);
-    let (hour, minute, second) = (two(head, 11)?, two(head, 14)?, two(head, 17)?);
+    let year = two(minute, 0)? * 100 + two(minute, 2)?;
+    let (month, day) = (two(minute, 5)?, two(minute, 8)?);
+    let (hour, minute) = (two(minute, 11)?, two(minute, 14)?);
     if !(1..=12).contains(&month) || day < 1 || days_in(month, year) < day {
         return None;
     }
-    if hour > 23 || minute > 59 || second > 60 {
+    if hour > 23 || minute > 59 {
         return None;
     }
-    let (nanos, rest) = match rest {
-        [b'.' | b',', digits @ ..] => {
-            let (nanos, rest) = billionths(digits);
-            (nanos?, rest)
-        }
-        _ => (0, rest),
-    };
-    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    let seconds = seconds - offset(rest)?;
-    if seconds < 0 {
-        return Some(Reading { time: UnixNanos(0), clamped: true });
-    }
-    Some(clamp(seconds.checked_mul(SECOND), nanos))
+    Some(days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60)
 }
 
 /// `nanos` + `fraction`; `None` is beyond what fits.

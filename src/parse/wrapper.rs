@@ -1,9 +1,11 @@
 //! Takes a line out of what a container runtime wrapped it in.
 
+use memchr::memchr;
+
 use super::fields::{Picked, Wanted};
 use super::json;
 use super::options::{Format, Path, TimeFormat};
-use super::timestamp::{self, Reading};
+use super::timestamp::{Reading, Times};
 use crate::model::OUTPUTS;
 
 /// The line of the service.
@@ -36,7 +38,9 @@ const OUTPUT_NAMES: [&str; OUTPUTS] = ["stdout", "stderr"];
 #[derive(Debug)]
 pub(super) struct Unwrapper {
     wanted: Wanted,
+    picker: json::Picker,
     picked: Picked,
+    times: Times,
 }
 
 const LOG: usize = 0;
@@ -50,7 +54,7 @@ impl Unwrapper {
             let got = wanted.slot(&Path(vec![name.to_owned()]));
             assert_eq!(got, slot, "BUG: slots are given in order");
         }
-        Self { wanted, picked: Picked::default() }
+        Self { wanted, picker: json::Picker::new(), picked: Picked::default(), times: Times::new() }
     }
 
     /// The service's line in `text`, or the part of it that is there.
@@ -59,21 +63,21 @@ impl Unwrapper {
         let unfit = Inner { unfit: true, ..bare };
         match format {
             Format::Json | Format::Logfmt | Format::Text => bare,
-            Format::Cri => cri(text).unwrap_or(unfit),
+            Format::Cri => cri(text, &mut self.times).unwrap_or(unfit),
             Format::Docker => self.docker(text).unwrap_or(unfit),
             Format::Auto if text.starts_with("{\"log\":\"") => self.docker(text).unwrap_or(bare),
-            Format::Auto => cri(text).unwrap_or(bare),
+            Format::Auto => cri(text, &mut self.times).unwrap_or(bare),
         }
     }
 
     /// `{"log":"…\n","stream":"stdout","time":"…"}`, in any order.
     fn docker<'a>(&'a mut self, text: &'a str) -> Option<Inner<'a>> {
-        if !json::pick(text, &self.wanted, &mut self.picked) {
+        if !self.picker.pick(text, &self.wanted, &mut self.picked) {
             return None;
         }
         let stream = self.picked.scalar(STREAM, text)?;
         let out = OUTPUT_NAMES.iter().position(|name| *name == stream);
-        let time = wrapper_time(self.picked.scalar(TIME, text)?)?;
+        let time = wrapper_time(self.picked.scalar(TIME, text)?, &mut self.times)?;
         let log = self.picked.scalar(LOG, text)?;
         // Docker keeps the newline in the value, and with a terminal the CR before it. It splits
         // lines at 16 KiB: then there is none.
@@ -85,30 +89,38 @@ impl Unwrapper {
 
 /// `2026-11-22T10:20:05.123456789Z stdout F …`: time, output, `P`artial or `F`ull with more tags
 /// behind colons, the line.
-fn cri(text: &str) -> Option<Inner<'_>> {
-    if !text.starts_with(|char: char| char.is_ascii_digit()) {
+fn cri<'a>(text: &'a str, times: &mut Times) -> Option<Inner<'a>> {
+    if !text.as_bytes().first()?.is_ascii_digit() {
         return None;
     }
-    let (time, rest) = text.split_once(' ')?;
-    let time = wrapper_time(time)?;
-    let after = |(out, name)| Some((out, rest.strip_prefix(name)?.strip_prefix(' ')?));
+    let (time, rest) = text.split_at_checked(memchr(b' ', text.as_bytes())?)?;
+    let time = wrapper_time(time, times)?;
+    let after = |(out, name)| Some((out, rest[1..].strip_prefix(name)?.strip_prefix(' ')?));
     let (out, rest) = OUTPUT_NAMES.into_iter().enumerate().find_map(after)?;
-    // A runtime that writes an empty line may leave out the last space.
-    let (tags, inner) = rest.split_once(' ').unwrap_or((rest, ""));
-    if !matches!(tags.as_bytes(), [b'P' | b'F'] | [b'P' | b'F', b':', ..]) || !tags.is_ascii() {
+    let is_last = matches!(rest.as_bytes(), [b'F', ..]);
+    // Most have no more tags. A runtime that writes an empty line may leave out the last space.
+    let tags_len = match rest.as_bytes() {
+        [b'P' | b'F', b' ', ..] => 1,
+        [b'P' | b'F', b':', ..] => memchr(b' ', rest.as_bytes()).unwrap_or(rest.len()),
+        [b'P' | b'F'] => 1,
+        _ => return None,
+    };
+    let (tags, inner) = rest.split_at_checked(tags_len)?;
+    if !tags.is_ascii() {
         return None;
     }
+    let inner = inner.strip_prefix(' ').unwrap_or(inner);
     let before = Some(text.len() - inner.len());
-    let tag = Some(Tag { out, is_last: tags.starts_with('F'), before });
+    let tag = Some(Tag { out, is_last, before });
     Some(Inner { text: inner, time: Some(time), unfit: false, tag })
 }
 
 /// Runtimes write RFC 3339 with `T` and a zone, nothing near it.
-fn wrapper_time(text: &str) -> Option<Reading> {
+fn wrapper_time(text: &str, times: &mut Times) -> Option<Reading> {
     let zoned =
         text.ends_with('Z') || matches!(text.as_bytes(), [.., b'+' | b'-', _, _, b':', _, _]);
     if !zoned || text.as_bytes().get(10) != Some(&b'T') {
         return None;
     }
-    timestamp::read(text, &[TimeFormat::Rfc3339])
+    times.read(text, &[TimeFormat::Rfc3339])
 }

@@ -10,6 +10,8 @@ mod labels;
 pub mod push;
 mod snappy;
 
-pub use self::entry::{EntryLen, EntryParts, append_entry, append_stream, entry_len, stream_len};
+pub use self::entry::{
+    EntryLen, EntryParts, append_entry, append_stream, append_stream_head, entry_len, stream_len,
+};
 pub use self::labels::{label_pairs, label_string};
 pub use self::snappy::{Compressor, Hint, PIECE_BYTES_MAX};

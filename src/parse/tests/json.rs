@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::path;
 use crate::parse::fields::{Picked, Wanted};
-use crate::parse::json::pick;
+use crate::parse::json::Picker;
 
 const PATHS: [&str; 9] = ["a", "b", "a.b", "a.b.c", "b.a", "é", "", "level", "a.level"];
 
@@ -17,16 +17,20 @@ enum Field {
 }
 
 fn picked(text: &str, paths: &[&str]) -> (bool, Vec<Option<Field>>) {
+    picked_by(&mut Picker::new(), text, paths)
+}
+
+fn picked_by(picker: &mut Picker, text: &str, paths: &[&str]) -> (bool, Vec<Option<Field>>) {
     let mut wanted = Wanted::new();
     let slots: Vec<_> = paths.iter().map(|dotted| wanted.slot(&path(dotted))).collect();
     let mut picked = Picked::default();
-    let ok = pick(text, &wanted, &mut picked);
+    let ok = picker.pick(text, &wanted, &mut picked);
     let field = |slot: usize| {
         let found = picked.found[slot]?;
-        let value = picked.get(found.span, text);
+        let value = picked.get(found, text);
         // A string's span is inside its quotes: nothing else can follow a quote.
-        let quoted = text[..found.span.start.min(text.len())].ends_with('"');
-        let unescaped = found.span.place == crate::parse::fields::Place::Unescaped;
+        let quoted = text[..found.start.min(text.len())].ends_with('"');
+        let unescaped = found.place == crate::parse::fields::Place::Unescaped;
         Some(if !found.nested && (quoted || unescaped) {
             Field::Text(value.to_owned())
         } else {
@@ -58,6 +62,13 @@ fn check(text: &str) {
         assert!(ok, "serde_json takes it: {text}");
         assert_eq!(fields, expected, "{text}");
     }
+}
+
+/// What `picker` finds is what it would find as the first line.
+fn check_next(picker: &mut Picker, text: &str) {
+    let (ok, fields) = picked_by(picker, text, &PATHS);
+    assert_eq!((ok, fields), picked(text, &PATHS), "{text}");
+    check(text);
 }
 
 /// For lines that serde_json refuses: that the picker sees it too, and what it has by then.
@@ -142,6 +153,50 @@ fn ten_thousand_fields() {
     assert_eq!(fields[2], None);
 }
 
+/// More keys than are remembered, in any order, and then again the same lines.
+#[test]
+fn lines_without_habits() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut picker = Picker::new();
+    for round in 0..600 {
+        let mut keys: Vec<_> = (0..30).map(|_| format!("key{}", rng.u32(..200))).collect();
+        keys[3] = "a".to_owned();
+        keys[9] = "level".to_owned();
+        rng.shuffle(&mut keys[1..]);
+        let fields: Vec<_> = keys.iter().map(|key| format!("\"{key}\": {round}")).collect();
+        check_next(&mut picker, &format!("{{{}}}", fields.join(", ")));
+        check_next(&mut picker, r#"{"level": "info", "message": "x", "a": {"b": 1}, "level": 2}"#);
+    }
+}
+
+/// Lines that begin like one that was seen.
+#[test]
+fn habits_do_not_change_what_is_found() {
+    let mut picker = Picker::new();
+    for text in [
+        r#"{"a": "x", "b": "y", "level": "info"}"#,
+        r#"{"a": "x", "b": "y", "level": "info"}"#,
+        r#"{"a": 1, "b": null, "level": {"a": "x", "b": 2}}"#,
+        r#"{"a":"x","b":"y","level":"info"}"#,
+        r#"{"a":  "x","b":	"y", "level": "info"}"#,
+        r#"{"a": {"b": "x"}, "a": "x", "b": "y", "b": {"a": "x"}}"#,
+        r#"{"a": "x", "b": {"a": "x"}, "level": "info", "b": "y"}"#,
+        r#"{"a": "x", "b": "y"} "#,
+        r#"{"a": "x", "b": "y", }"#,
+        r#"{"a": "x" "b": "y", "level": "info"}"#,
+        r#"{"a": "x", "b": "y", "level": "info""#,
+        r#"{"a": "x", "b": "y", "level": "#,
+        r#"{"a": "x", "b": "y", "level": "\""#,
+        r#"{"a": "x", "b": "y", "level": tru}"#,
+        r#"{"a": "x}", "b": "\"y\\", "l\u0065vel": "\u0069nfo"}"#,
+        r#"{"a": "x}", "b": "\"y\\", "l\u0065vel": "\u0069nfo"}"#,
+        r#"{"a": "x", "b": "y", "level": "info"}}"#,
+        r#"{"a": "x", "b": "y", "level": "info"}"#,
+    ] {
+        check_next(&mut picker, text);
+    }
+}
+
 fn any_string() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => prop::sample::select(vec!["a", "b", "c", "é", "", "level", "other"])
@@ -194,6 +249,40 @@ proptest! {
     fn equals_the_tree(text in any_object(any_json())) {
         prop_assert!(naive(&text, &PATHS).is_some(), "the generator makes JSON: {}", text);
         check(&text);
+    }
+
+    /// Lines with fields of one kind, some broken: what one taught changes nothing for the others.
+    #[test]
+    fn one_line_teaches_nothing_wrong(
+        fields in prop::collection::vec((any_string(), any_space()), 1..6),
+        lines in prop::collection::vec(
+            prop::collection::vec((any::<prop::sample::Index>(), any_json()), 0..6), 1..8),
+        changes in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut lines: Vec<Vec<u8>> = lines
+            .into_iter()
+            .map(|line| {
+                let field = |(idx, (which, value)): (usize, (prop::sample::Index, String))| {
+                    // Mostly in the same order.
+                    let which = if which.index(8) == 0 { which.index(fields.len()) } else { idx };
+                    let (key, space) = &fields[which % fields.len()];
+                    format!("{key}:{space}{value}")
+                };
+                let fields: Vec<_> = line.into_iter().enumerate().map(field).collect();
+                format!("{{{}}}", fields.join(", ")).into_bytes()
+            })
+            .collect();
+        for (line, at, byte) in changes {
+            let count = lines.len();
+            let line = &mut lines[line.index(count)];
+            let len = line.len();
+            line[at.index(len)] = byte;
+        }
+        let mut picker = Picker::new();
+        for line in lines.iter().chain(&lines) {
+            check_next(&mut picker, &String::from_utf8_lossy(line));
+        }
     }
 
     /// Broken lines: never a panic, never another field than serde_json's where it takes them.

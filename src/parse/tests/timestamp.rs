@@ -3,7 +3,11 @@
 use proptest::prelude::*;
 
 use super::TimeFormat::{self, Rfc3339, Unix, UnixMs, UnixNs, UnixUs};
-use crate::parse::timestamp::{Reading, read};
+use crate::parse::timestamp::{Reading, Times};
+
+fn read(text: &str, formats: &[TimeFormat]) -> Option<Reading> {
+    Times::new().read(text, formats)
+}
 
 /// `expected` is RFC 3339 in UTC, with a `!` when clamped.
 fn check(text: &str, formats: &[TimeFormat], expected: Option<&str>) {
@@ -141,6 +145,17 @@ proptest! {
             "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
         );
         prop_assert_eq!(read(&text, &[]), naive(&text), "{}", text);
+    }
+
+    #[test]
+    fn the_line_before_changes_nothing(
+        texts in prop::collection::vec(
+            "2026-(11|13)-22[T ]10:2[0-1][:;][0-6][0-9](\\.[0-9]{0,10})?(Z|[+-]0[0-2]:[0-6]0)", 2..9),
+    ) {
+        let mut times = Times::new();
+        for text in texts {
+            prop_assert_eq!(times.read(&text, &[]), read(&text, &[]), "{}", text);
+        }
     }
 
     #[test]
