@@ -123,7 +123,7 @@ impl Search<'_> {
                 if self.six(word) == self.six(earlier) && earlier < word {
                     let end = word + NEW_MIN;
                     let found = self.to_its_end(word - earlier, word, end, end);
-                    return Some(self.from_its_start(done, found));
+                    return Some(self.backwards(done, found));
                 }
             }
             window += STEP * (1 + (window - at) / 256);
@@ -131,7 +131,7 @@ impl Search<'_> {
                 return None;
             }
             if let Some(found) = self.run(window) {
-                return Some(self.from_its_start(done, found));
+                return Some(self.backwards(done, found));
             }
         }
     }
@@ -163,7 +163,7 @@ impl Search<'_> {
 
     /// Makes a match longer by equal bytes before it, not before `done`.
     #[inline]
-    fn from_its_start(&self, done: u32, mut found: Match) -> Match {
+    fn backwards(&self, done: u32, mut found: Match) -> Match {
         let byte = |at: u32| self.input[at as usize];
         while done.max(found.offset) < found.start
             && byte(found.start - 1) == byte(found.start - 1 - found.offset)
