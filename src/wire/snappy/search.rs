@@ -114,13 +114,14 @@ impl Search<'_> {
     fn ahead(&mut self, at: u32, done: u32) -> Option<Match> {
         let mut window = at;
         loop {
+            // Nothing at or behind them is in the table: matches end behind all that was noted.
             let gaps = gaps_32(self.bytes(window));
             let mut words = (!gaps & gaps << 1) & ((1 << STEP) - 1);
             while words != 0 {
                 let word = window + words.trailing_zeros();
                 words &= words - 1;
                 let earlier = self.swap(word);
-                if self.six(word) == self.six(earlier) && earlier < word {
+                if self.six(word) == self.six(earlier) {
                     let end = word + NEW_MIN;
                     let found = self.to_its_end(word - earlier, word, end, end);
                     return Some(self.backwards(done, found));

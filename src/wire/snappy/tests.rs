@@ -68,6 +68,28 @@ proptest! {
 }
 
 #[test]
+fn copies_of_all_lengths_and_distances_are_written_as_snappy_has_them() {
+    let bytes: Vec<u8> =
+        (0_u32..60_000).map(|i| i.wrapping_mul(0x9e37_79b1).to_be_bytes()[0]).collect();
+    for offset in [1, 2, 63, 2046, 2047, 2048, 2049, 4095, 60_000] {
+        for len in (4..140).chain([1_000]) {
+            let mut space = Box::new([0; elements::SPACE_BYTES]);
+            let mut elements = elements::Elements::new(&mut space);
+            elements.any_literal(&bytes[..offset as usize]);
+            elements.copy(offset, len);
+            let mut block = Vec::new();
+            Compressor::append_len((offset + len) as usize, &mut block);
+            block.extend_from_slice(elements.into_bytes());
+            let again = bytes[..offset as usize].iter().cycle();
+            assert!(
+                decoded(&block).iter().eq(again.take((offset + len) as usize)),
+                "{offset} {len}"
+            );
+        }
+    }
+}
+
+#[test]
 fn ends_of_all_kinds_come_back() {
     let mut compressor = Compressor::default();
     let entry = b"{\"time\": \"09:00\", \"id\": \"30d5a463-31ec-4e30\"}\x1a\x12";
