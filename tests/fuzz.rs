@@ -71,7 +71,7 @@ macro_rules! replay {
 }
 
 replay! {
-    accepted checkpoint checkpoint_damage config cutter encoder json labels logfmt query tail timestamp wrapper
+    accepted checkpoint checkpoint_damage config cutter encoder json labels logfmt query snappy tail timestamp wrapper
 }
 
 fn replay(name: &str) {

@@ -14,6 +14,7 @@ mod json;
 mod labels;
 mod logfmt;
 mod query;
+mod snappy;
 mod tail;
 mod timestamp;
 mod wrapper;
@@ -26,7 +27,7 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) const ALL: [Target; 13] = [
+pub(crate) const ALL: [Target; 14] = [
     Target { name: "accepted", check: accepted::check },
     Target { name: "checkpoint", check: checkpoint::any_bytes },
     Target { name: "checkpoint_damage", check: checkpoint::damage },
@@ -37,6 +38,7 @@ pub(crate) const ALL: [Target; 13] = [
     Target { name: "labels", check: labels::check },
     Target { name: "logfmt", check: logfmt::check },
     Target { name: "query", check: query::check },
+    Target { name: "snappy", check: snappy::check },
     Target { name: "tail", check: tail::check },
     Target { name: "timestamp", check: timestamp::check },
     Target { name: "wrapper", check: wrapper::check },

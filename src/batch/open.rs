@@ -78,7 +78,7 @@ impl Piece {
 /// Compresses `bytes` to the end of `out`.
 pub(super) fn pack(bytes: &[u8], compressor: &mut Compressor, out: &mut Vec<u8>) {
     for piece in bytes.chunks(PIECE_BYTES_MAX) {
-        compressor.append(piece, &[], out);
+        compressor.append(piece, out);
     }
 }
 

@@ -14,4 +14,4 @@ pub use self::entry::{
     EntryLen, EntryParts, append_entry, append_stream, append_stream_head, entry_len, stream_len,
 };
 pub use self::labels::{label_pairs, label_string};
-pub use self::snappy::{Compressor, Hint, PIECE_BYTES_MAX};
+pub use self::snappy::{Compressor, PIECE_BYTES_MAX};

@@ -4,28 +4,25 @@
 pub(super) const PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// The worst case of a piece, and what is written beyond the end of a short literal.
-const SPACE_BYTES: usize = PIECE_BYTES_MAX + PIECE_BYTES_MAX / 64 + 128;
+pub(super) const SPACE_BYTES: usize = PIECE_BYTES_MAX + PIECE_BYTES_MAX / 64 + 128;
+
+/// Room for the elements of one piece.
+pub(super) type Space = [u8; SPACE_BYTES];
 
 /// The elements of one piece.
 #[derive(Debug)]
-pub(super) struct Elements {
-    space: Box<[u8; SPACE_BYTES]>,
+pub(super) struct Elements<'a> {
+    space: &'a mut Space,
     len: usize,
 }
 
-impl Default for Elements {
-    fn default() -> Self {
-        Self { space: Box::new([0; SPACE_BYTES]), len: 0 }
+impl<'a> Elements<'a> {
+    pub(super) fn new(space: &'a mut Space) -> Self {
+        Self { space, len: 0 }
     }
-}
 
-impl Elements {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn into_bytes(self) -> &'a [u8] {
         &self.space[..self.len]
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.len = 0;
     }
 
     /// Adds `input[start..end]` as it is; nothing when that is empty. Short ones are written
@@ -50,13 +47,8 @@ impl Elements {
     }
 
     /// Adds `bytes` as they are.
-    #[inline(never)]
     pub(super) fn any_literal(&mut self, bytes: &[u8]) {
-        let (tag, tag_len) = literal_tag(bytes.len());
-        self.space[self.len..][..tag_len].copy_from_slice(&tag[..tag_len]);
-        self.len += tag_len;
-        self.space[self.len..][..bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
+        self.len = any_literal(self.space, self.len, bytes);
     }
 
     /// Adds the `len` bytes that begin `offset` before.
@@ -84,6 +76,16 @@ impl Elements {
     fn put<const N: usize>(&mut self, bytes: &[u8]) {
         self.space[self.len..self.len + N].copy_from_slice(bytes);
     }
+}
+
+/// Not a method: the length stays in a register.
+#[inline(never)]
+fn any_literal(space: &mut Space, len: usize, bytes: &[u8]) -> usize {
+    let (tag, tag_len) = literal_tag(bytes.len());
+    let space = &mut space[len..];
+    space[..tag_len].copy_from_slice(&tag[..tag_len]);
+    space[tag_len..][..bytes.len()].copy_from_slice(bytes);
+    len + tag_len + bytes.len()
 }
 
 /// What goes before a literal of `len` bytes, at most [`PIECE_BYTES_MAX`], and how much of it:

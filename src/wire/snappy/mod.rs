@@ -5,33 +5,23 @@
 mod elements;
 mod search;
 
-use self::elements::{Elements, literal_tag};
+use self::elements::{Space, literal_tag};
 use self::search::Table;
 
 /// Longest piece that [`Compressor::append`] takes, in bytes: copies in it reach back at most this
 /// far.
 pub const PIECE_BYTES_MAX: usize = elements::PIECE_BYTES_MAX;
 
-/// Something the caller knows of a piece: the bytes at `at` were written before, at `earlier`.
-/// A hint that is wrong costs a comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hint {
-    /// Where in the piece, in ascending order.
-    pub at: u32,
-    /// A place before it.
-    pub earlier: u32,
-}
-
 /// Compresses requests, with its table and its output space kept between them.
 #[derive(Debug)]
 pub struct Compressor {
     table: Box<Table>,
-    elements: Elements,
+    space: Box<Space>,
 }
 
 impl Default for Compressor {
     fn default() -> Self {
-        Self { table: Box::new([0; search::SLOTS]), elements: Elements::default() }
+        Self { table: Box::new([0; search::SLOTS]), space: Box::new([0; elements::SPACE_BYTES]) }
     }
 }
 
@@ -45,7 +35,7 @@ impl Compressor {
         let mut block = Vec::new();
         Self::append_len(request.len(), &mut block);
         for piece in request.chunks(PIECE_BYTES_MAX) {
-            self.append(piece, &[], &mut block);
+            self.append(piece, &mut block);
         }
         block.shrink_to_fit();
         block
@@ -56,11 +46,9 @@ impl Compressor {
     ///
     /// # Panics
     /// If `input` is longer than [`PIECE_BYTES_MAX`].
-    pub fn append(&mut self, input: &[u8], _hints: &[Hint], out: &mut Vec<u8>) {
+    pub fn append(&mut self, input: &[u8], out: &mut Vec<u8>) {
         assert!(input.len() <= PIECE_BYTES_MAX, "BUG: a piece of {} bytes", input.len());
-        self.elements.clear();
-        search::compress(input, &mut self.table, &mut self.elements);
-        out.extend_from_slice(self.elements.bytes());
+        out.extend_from_slice(search::compress(input, &mut self.table, &mut self.space));
     }
 
     /// Appends elements that decode to `bytes`, without looking for anything in them. At most three
@@ -84,37 +72,4 @@ impl Compressor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn decoded(block: &[u8]) -> Vec<u8> {
-        snap::raw::Decoder::new().decompress_vec(block).unwrap()
-    }
-
-    #[test]
-    fn blocks_come_back_whole() {
-        let mut compressor = Compressor::default();
-        for size in [0, 1, 70_000, 3] {
-            let request: Vec<u8> = (0..=250).cycle().take(size).collect();
-            assert_eq!(decoded(&compressor.compress(&request)), request);
-        }
-    }
-
-    #[test]
-    fn a_block_can_be_made_of_pieces_and_literals() {
-        let mut compressor = Compressor::default();
-        let bytes: Vec<u8> = (0..=250).cycle().take(4 * PIECE_BYTES_MAX).collect();
-        for literal in [0, 1, 60, 61, 256, 257, PIECE_BYTES_MAX, PIECE_BYTES_MAX + 1] {
-            for piece in [0, 1, 1000, PIECE_BYTES_MAX] {
-                let request = &bytes[..literal + 2 * piece];
-                let (header, rest) = request.split_at(literal);
-                let mut block = Vec::new();
-                Compressor::append_len(request.len(), &mut block);
-                Compressor::append_literal(header, &mut block);
-                compressor.append(&rest[..piece], &[], &mut block);
-                compressor.append(&rest[piece..], &[], &mut block);
-                assert_eq!(decoded(&block), request, "{literal} {piece}");
-            }
-        }
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@
 
 use wide::{i8x16, u8x16};
 
-use super::elements::Elements;
+use super::elements::{Elements, Space};
 
 /// Where six bytes with that hash were last seen, 0 if nowhere. Small: it shares the cache of 32 KiB
 /// with the entries.
@@ -39,9 +39,6 @@ struct Match {
     end: u32,
     /// `1..=start`
     offset: u32,
-    /// How far the bytes were compared. If `end` is here, the match may go on. This is known before
-    /// the comparison is done, so that the processor need not wait for it to begin with the rest.
-    compared: u32,
 }
 
 struct Search<'a> {
@@ -53,11 +50,12 @@ struct Search<'a> {
     other: u32,
 }
 
-/// Adds what decodes to `input`, at most `PIECE_BYTES_MAX` long.
-pub(super) fn compress(input: &[u8], table: &mut Table, out: &mut Elements) {
+/// Elements that decode to `input`, at most `PIECE_BYTES_MAX` long, in `space`.
+pub(super) fn compress<'a>(input: &[u8], table: &mut Table, space: &'a mut Space) -> &'a [u8] {
     table.fill(0);
     let len = u32::try_from(input.len()).expect("BUG: a piece is longer than 64 KiB");
     let mut search = Search { input, table, near: 1, other: 1 };
+    let mut out = Elements::new(space);
     // All before is in `out`.
     let mut done = 0;
     let mut at = 1;
@@ -68,19 +66,17 @@ pub(super) fn compress(input: &[u8], table: &mut Table, out: &mut Elements) {
         (done, at) = (found.end, found.end);
     }
     out.any_literal(&input[done as usize..]);
+    out.into_bytes()
 }
 
 impl Search<'_> {
     /// The next match that begins at or behind `at`, where the last one ended.
     #[inline]
     fn find(&mut self, at: u32, done: u32) -> Option<Match> {
-        let mut found = match self.here(at) {
+        let found = match self.here(at) {
             Some(found) => found,
             None => self.ahead(at, done)?,
         };
-        if found.end == found.compared {
-            found.end = self.end(found.offset, found.compared);
-        }
         if found.offset != self.near {
             (self.near, self.other) = (found.offset, self.near);
         }
@@ -91,15 +87,14 @@ impl Search<'_> {
     #[inline]
     fn here(&mut self, at: u32) -> Option<Match> {
         let here = *self.bytes(at);
-        let matched = |offset, len| Match { start: at, end: at + len, offset, compared: at + 16 };
         let len = ones(equal_16(&here, self.bytes(at - self.other)));
         if OTHER_MIN <= len {
-            return Some(matched(self.other, len));
+            return Some(self.to_its_end(self.other, at, at + len, at + 16));
         }
         let earlier = self.swap(at);
         let len = ones(equal_16(&here, self.bytes(earlier)));
         if NEW_MIN <= len {
-            return Some(matched(at - earlier, len));
+            return Some(self.to_its_end(at - earlier, at, at + len, at + 16));
         }
         if let Some(found) = self.run(at) {
             return Some(found);
@@ -107,7 +102,10 @@ impl Search<'_> {
         // The last match may have taken a byte too many, by chance the same as in another entry.
         let earlier = self.swap(at - 1) + 1;
         let len = ones(equal_16(&here, self.bytes(earlier)));
-        (NEW_MIN <= len && earlier < at).then(|| matched(at - earlier, len))
+        if NEW_MIN <= len && earlier < at {
+            return Some(self.to_its_end(at - earlier, at, at + len, at + 16));
+        }
+        None
     }
 
     /// The first match behind `at`: one at the last distance, or of a word in the table. Looks less
@@ -116,20 +114,17 @@ impl Search<'_> {
     fn ahead(&mut self, at: u32, done: u32) -> Option<Match> {
         let mut window = at;
         loop {
+            // Nothing at or behind them is in the table: matches end behind all that was noted.
             let gaps = gaps_32(self.bytes(window));
             let mut words = (!gaps & gaps << 1) & ((1 << STEP) - 1);
             while words != 0 {
                 let word = window + words.trailing_zeros();
                 words &= words - 1;
                 let earlier = self.swap(word);
-                if self.six(word) == self.six(earlier) && earlier < word {
-                    let (offset, end) = (word - earlier, word + NEW_MIN);
-                    return Some(
-                        self.from_its_start(
-                            done,
-                            Match { start: word, end, offset, compared: end },
-                        ),
-                    );
+                if self.six(word) == self.six(earlier) {
+                    let end = word + NEW_MIN;
+                    let found = self.to_its_end(word - earlier, word, end, end);
+                    return Some(self.backwards(done, found));
                 }
             }
             window += STEP * (1 + (window - at) / 256);
@@ -137,7 +132,7 @@ impl Search<'_> {
                 return None;
             }
             if let Some(found) = self.run(window) {
-                return Some(self.from_its_start(done, found));
+                return Some(self.backwards(done, found));
             }
         }
     }
@@ -155,33 +150,21 @@ impl Search<'_> {
         let skipped = sixes.trailing_zeros();
         let start = window + skipped;
         let end = start + ones(equal >> skipped);
-        Some(Match { start, end, offset: self.near, compared: window + WINDOW })
+        Some(self.to_its_end(self.near, start, end, window + WINDOW))
     }
 
-    /// Where the bytes from `at` on are no longer those at `offset` before.
-    #[inline]
-    fn end(&self, offset: u32, mut at: u32) -> u32 {
-        while (at + WINDOW) as usize <= self.input.len() {
-            let equal = equal_32(self.bytes(at), self.bytes(at - offset));
-            if equal != u32::MAX {
-                return at + ones(equal);
-            }
-            at += WINDOW;
-        }
-        self.end_near_the_end(offset, at)
-    }
-
-    #[cold]
-    fn end_near_the_end(&self, offset: u32, mut at: u32) -> u32 {
-        while self.input.get(at as usize) == self.input.get((at - offset) as usize) {
-            at += 1;
-        }
-        at
+    /// A match whose bytes are the same from `start` to `end`, of those before `compared`: if that
+    /// is all of them, it may go on. `compared` is known before `end` is, so that the processor need
+    /// not wait to begin with the rest.
+    #[inline(always)]
+    fn to_its_end(&self, offset: u32, start: u32, end: u32, compared: u32) -> Match {
+        let end = if end == compared { end_of_match(self.input, offset, compared) } else { end };
+        Match { start, end, offset }
     }
 
     /// Makes a match longer by equal bytes before it, not before `done`.
     #[inline]
-    fn from_its_start(&self, done: u32, mut found: Match) -> Match {
+    fn backwards(&self, done: u32, mut found: Match) -> Match {
         let byte = |at: u32| self.input[at as usize];
         while done.max(found.offset) < found.start
             && byte(found.start - 1) == byte(found.start - 1 - found.offset)
@@ -213,10 +196,33 @@ impl Search<'_> {
     }
 }
 
+/// Where the bytes from `at` on are no longer those at `offset` before.
+#[inline(never)]
+fn end_of_match(input: &[u8], offset: u32, mut at: u32) -> u32 {
+    while (at + WINDOW) as usize <= input.len() {
+        let equal = equal_32(bytes(input, at), bytes(input, at - offset));
+        if equal != u32::MAX {
+            return at + ones(equal);
+        }
+        at += WINDOW;
+    }
+    while (at as usize) < input.len() && input[at as usize] == input[(at - offset) as usize] {
+        at += 1;
+    }
+    at
+}
+
+#[inline]
+fn bytes<const N: usize>(input: &[u8], at: u32) -> &[u8; N] {
+    let at = at as usize;
+    input[at..at + N].first_chunk().expect("N bytes")
+}
+
 /// How many bits from the lowest on are set.
 #[inline]
 fn ones(mask: u32) -> u32 {
-    mask.trailing_ones()
+    // Of 64 bits there is always a zero, which spares a special case.
+    (!u64::from(mask)).trailing_zeros()
 }
 
 /// Where two runs of bytes are equal: bit `i` is about byte `i`.
