@@ -95,30 +95,29 @@ impl Habits {
         MISS <= self.credit
     }
 
-    /// The habit that the line goes on with, of those that followed `state`, which moves on.
+    /// The habit that the line goes on with, of those that followed `state`.
     #[inline]
-    pub(super) fn next(&mut self, state: &mut State, rest: &[u8]) -> Option<&Habit> {
-        let next = self.get(*state).next[0];
+    pub(super) fn next(&mut self, state: State, rest: &[u8]) -> Option<State> {
+        let next = self.get(state).next[0];
         if !self.get(next).is_at(rest) {
             return self.other(state, rest);
         }
         self.credit += 1;
-        *state = next;
-        Some(self.get(next))
+        Some(next)
     }
 
+    /// The same without the first.
     #[inline(never)]
-    fn other(&mut self, state: &mut State, rest: &[u8]) -> Option<&Habit> {
-        let next = &self.get(*state).next;
+    fn other(&mut self, state: State, rest: &[u8]) -> Option<State> {
+        let next = &self.get(state).next;
         let idx = 1 + next[1..].iter().position(|&next| self.get(next).is_at(rest))?;
-        let next = &mut self.all[usize::from(*state)].next;
-        *state = next[idx];
+        let next = &mut self.all[usize::from(state)].next;
         next.swap(idx - 1, idx);
-        Some(self.get(*state))
+        Some(next[idx - 1])
     }
 
     #[inline]
-    fn get(&self, state: State) -> &Habit {
+    pub(super) fn get(&self, state: State) -> &Habit {
         &self.all[usize::from(state) % HABITS_MAX]
     }
 

@@ -58,6 +58,7 @@ impl Unwrapper {
     }
 
     /// The service's line in `text`, or the part of it that is there.
+    #[inline]
     pub(super) fn unwrap<'a>(&'a mut self, text: &'a str, format: Format) -> Inner<'a> {
         let bare = Inner { text, time: None, unfit: false, tag: None };
         let unfit = Inner { unfit: true, ..bare };
@@ -71,6 +72,7 @@ impl Unwrapper {
     }
 
     /// `{"log":"…\n","stream":"stdout","time":"…"}`, in any order.
+    #[inline(never)]
     fn docker<'a>(&'a mut self, text: &'a str) -> Option<Inner<'a>> {
         if !self.picker.pick(text, &self.wanted, &mut self.picked) {
             return None;
@@ -89,6 +91,7 @@ impl Unwrapper {
 
 /// `2026-11-22T10:20:05.123456789Z stdout F …`: time, output, `P`artial or `F`ull with more tags
 /// behind colons, the line.
+#[inline(never)]
 fn cri<'a>(text: &'a str, times: &mut Times) -> Option<Inner<'a>> {
     if !text.as_bytes().first()?.is_ascii_digit() {
         return None;
