@@ -59,8 +59,9 @@ impl Times {
         })
     }
 
+    /// Reads RFC 3339 and what is near it.
     #[inline]
-    fn rfc3339(&mut self, bytes: &[u8]) -> Option<Reading> {
+    pub(super) fn rfc3339(&mut self, bytes: &[u8]) -> Option<Reading> {
         let (minute, rest) = bytes.split_first_chunk()?;
         if *minute != self.minute {
             (self.began, self.minute) = (began(minute)?, *minute);

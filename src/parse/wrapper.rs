@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::fields::{Picked, Wanted};
 use super::json;
-use super::options::{Format, Path, TimeFormat};
+use super::options::{Format, Path};
 use super::timestamp::{Reading, Times};
 use crate::model::OUTPUTS;
 
@@ -98,8 +98,10 @@ fn cri<'a>(text: &'a str, times: &mut Times) -> Option<Inner<'a>> {
     }
     let (time, rest) = text.split_at_checked(memchr(b' ', text.as_bytes())?)?;
     let time = wrapper_time(time, times)?;
-    let after = |(out, name)| Some((out, rest[1..].strip_prefix(name)?.strip_prefix(' ')?));
-    let (out, rest) = OUTPUT_NAMES.into_iter().enumerate().find_map(after)?;
+    let (out, rest) = match rest.strip_prefix(" stdout ") {
+        Some(rest) => (0, rest),
+        None => (1, rest.strip_prefix(" stderr ")?),
+    };
     let is_last = matches!(rest.as_bytes(), [b'F', ..]);
     // Most have no more tags. A runtime that writes an empty line may leave out the last space.
     let tags_len = match rest.as_bytes() {
@@ -125,5 +127,5 @@ fn wrapper_time(text: &str, times: &mut Times) -> Option<Reading> {
     if !zoned || text.as_bytes().get(10) != Some(&b'T') {
         return None;
     }
-    times.read(text, &[TimeFormat::Rfc3339])
+    times.rfc3339(text.as_bytes())
 }
