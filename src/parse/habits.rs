@@ -26,8 +26,11 @@ const CREDIT_MAX: u32 = 4096;
 /// Where a line is: behind the habit with this number.
 pub(super) type State = u8;
 
-/// The start of a line, and behind what is not remembered.
+/// The start of a line.
 pub(super) const START: State = 0;
+
+/// Behind something that is not remembered.
+const LOST: State = 1;
 
 /// What was learned from the lines of one source.
 #[derive(Debug)]
@@ -86,7 +89,7 @@ impl Habit {
 
 impl Habits {
     pub(super) fn new() -> Self {
-        Self { all: [Habit::NONE; HABITS_MAX], len: 1, credit: CREDIT_MAX }
+        Self { all: [Habit::NONE; HABITS_MAX], len: 2, credit: CREDIT_MAX }
     }
 
     /// Begins a line. False when it is better read without habits.
@@ -124,19 +127,19 @@ impl Habits {
     /// Remembers that behind `state` came `text`, which names a key whose value goes to `target`.
     pub(super) fn learn(&mut self, state: State, text: &[u8], target: Target) -> State {
         self.credit = self.credit.saturating_sub(MISS);
-        let Some(habit) = Habit::new(text, target) else { return START };
+        let Some(habit) = Habit::new(text, target) else { return LOST };
         let is_same = |other: &Habit| (other.text, other.len) == (habit.text, habit.len);
         let known = self.all[..self.len].iter().position(is_same);
         let idx = known.unwrap_or(self.len);
         if idx == HABITS_MAX {
             *self = Self { credit: self.credit, ..Self::new() };
-            return START;
+            return LOST;
         }
         if known.is_none() {
             self.all[idx] = habit;
             self.len += 1;
         }
-        let new = State::try_from(idx).unwrap_or(START);
+        let new = State::try_from(idx).unwrap_or(LOST);
         let next = &mut self.all[usize::from(state)].next;
         let place = next.iter().position(|&next| next == START).unwrap_or(NEXT_MAX - 1);
         next[place] = new;
