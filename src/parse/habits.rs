@@ -26,8 +26,11 @@ const CREDIT_MAX: u32 = 4096;
 /// Where a line is: behind the habit with this number.
 pub(super) type State = u8;
 
-/// The start of a line, and behind what is not remembered.
+/// The start of a line.
 pub(super) const START: State = 0;
+
+/// Behind something that is not remembered.
+const LOST: State = 1;
 
 /// What was learned from the lines of one source.
 #[derive(Debug)]
@@ -86,7 +89,7 @@ impl Habit {
 
 impl Habits {
     pub(super) fn new() -> Self {
-        Self { all: [Habit::NONE; HABITS_MAX], len: 1, credit: CREDIT_MAX }
+        Self { all: [Habit::NONE; HABITS_MAX], len: 2, credit: CREDIT_MAX }
     }
 
     /// Begins a line. False when it is better read without habits.
@@ -95,49 +98,48 @@ impl Habits {
         MISS <= self.credit
     }
 
-    /// The habit that the line goes on with, of those that followed `state`, which moves on.
+    /// The habit that the line goes on with, of those that followed `state`.
     #[inline]
-    pub(super) fn next(&mut self, state: &mut State, rest: &[u8]) -> Option<&Habit> {
-        let next = self.get(*state).next[0];
+    pub(super) fn next(&mut self, state: State, rest: &[u8]) -> Option<State> {
+        let next = self.get(state).next[0];
         if !self.get(next).is_at(rest) {
             return self.other(state, rest);
         }
         self.credit += 1;
-        *state = next;
-        Some(self.get(next))
+        Some(next)
     }
 
+    /// The same without the first.
     #[inline(never)]
-    fn other(&mut self, state: &mut State, rest: &[u8]) -> Option<&Habit> {
-        let next = &self.get(*state).next;
+    fn other(&mut self, state: State, rest: &[u8]) -> Option<State> {
+        let next = &self.get(state).next;
         let idx = 1 + next[1..].iter().position(|&next| self.get(next).is_at(rest))?;
-        let next = &mut self.all[usize::from(*state)].next;
-        *state = next[idx];
+        let next = &mut self.all[usize::from(state)].next;
         next.swap(idx - 1, idx);
-        Some(self.get(*state))
+        Some(next[idx - 1])
     }
 
     #[inline]
-    fn get(&self, state: State) -> &Habit {
+    pub(super) fn get(&self, state: State) -> &Habit {
         &self.all[usize::from(state) % HABITS_MAX]
     }
 
     /// Remembers that behind `state` came `text`, which names a key whose value goes to `target`.
     pub(super) fn learn(&mut self, state: State, text: &[u8], target: Target) -> State {
         self.credit = self.credit.saturating_sub(MISS);
-        let Some(habit) = Habit::new(text, target) else { return START };
+        let Some(habit) = Habit::new(text, target) else { return LOST };
         let is_same = |other: &Habit| (other.text, other.len) == (habit.text, habit.len);
         let known = self.all[..self.len].iter().position(is_same);
         let idx = known.unwrap_or(self.len);
         if idx == HABITS_MAX {
             *self = Self { credit: self.credit, ..Self::new() };
-            return START;
+            return LOST;
         }
         if known.is_none() {
             self.all[idx] = habit;
             self.len += 1;
         }
-        let new = State::try_from(idx).unwrap_or(START);
+        let new = State::try_from(idx).unwrap_or(LOST);
         let next = &mut self.all[usize::from(state)].next;
         let place = next.iter().position(|&next| next == START).unwrap_or(NEXT_MAX - 1);
         next[place] = new;

@@ -65,12 +65,15 @@ impl<'a> Walk<'a> {
         let (mut rest, mut state) = (self.text.as_bytes(), START);
         loop {
             let target;
-            if let Some(habit) = habits.next(&mut state, rest) {
-                (target, rest) = (habit.target, &rest[habit.len()..]);
+            if let Some(next) = habits.next(state, rest) {
+                let habit = habits.get(next);
+                (state, target, rest) = (next, habit.target, &rest[habit.len()..]);
             } else {
-                match self.learn(habits, &mut state, rest)? {
-                    Next::Value(learned, value) => (target, rest) = (learned, value),
-                    Next::End(rest) => return Some(rest),
+                match self.learn(habits, state, rest)? {
+                    (next, Next::Value(learned, value)) => {
+                        (state, target, rest) = (next, learned, value);
+                    }
+                    (_, Next::End(rest)) => return Some(rest),
                 }
             }
             rest = match rest {
@@ -87,16 +90,19 @@ impl<'a> Walk<'a> {
     fn learn(
         &mut self,
         habits: &mut Habits,
-        state: &mut State,
+        state: State,
         rest: Rest<'a>,
-    ) -> Option<Next<'a>> {
+    ) -> Option<(State, Next<'a>)> {
         let is_first = rest.len() == self.text.len();
         let inside = if is_first { self.open()? } else { rest };
         let next = self.next(self.wanted.node(0), inside, is_first)?;
-        if let Next::Value(target, value) = next {
-            *state = habits.learn(*state, &rest[..rest.len() - value.len()], target);
-        }
-        Some(next)
+        let state = match next {
+            Next::Value(target, value) => {
+                habits.learn(state, &rest[..rest.len() - value.len()], target)
+            }
+            Next::End(_) => state,
+        };
+        Some((state, next))
     }
 
     fn line_without_habits(&mut self) -> Option<Rest<'a>> {

@@ -10,7 +10,7 @@ use super::options::Format;
 use super::plan::Plan;
 use super::stamp::{self, LineTime, Missing};
 use super::text;
-use super::timestamp::Times;
+use super::timestamp::{Reading, Times};
 use super::values::{Fields, Matcher, TRUNCATED_FROM, Values, Written};
 use super::wrapper::{Inner, Tag, Unwrapper};
 use super::{json, logfmt};
@@ -154,6 +154,7 @@ impl Finder {
     }
 
     /// The line that `piece` is, or is the last part of. `None` when it is held in `join`.
+    #[inline(always)]
     fn find<'a>(
         &'a mut self,
         plan: &Plan,
@@ -171,27 +172,45 @@ impl Finder {
         if tag.is_last && !join.has_begun(tag.out) {
             return Some(whole);
         }
-        *flags = Flags::default();
-        let part = match tag.before {
-            // Not from the text: a part may end inside a character.
-            Some(before) => {
-                let bytes = piece.line.bytes.get(before..).unwrap_or_default();
-                let len = piece.line.truncated_from.map(|len| len.saturating_sub(before as u64));
-                Part { bytes, len: len.unwrap_or(bytes.len() as u64), time }
-            }
-            None => Part { bytes: inner.text.as_bytes(), len: inner.text.len() as u64, time },
-        };
-        if !tag.is_last {
-            join.hold(tag.out, part, &piece, plan.line_bytes + 1);
-            return None;
-        }
-        joined(plan, tag.out, Some(part), join, &mut self.lossy_joined, flags)
+        let part = part(&piece, &inner, tag, time);
+        take_part(plan, piece, tag, part, join, &mut self.lossy_joined, flags)
     }
 
     fn tag(&mut self, plan: &Plan, line: Line<'_>, flags: &mut Flags) -> Option<Tag> {
         let text = text::read(line, plan.line_bytes, &mut self.lossy, flags).text;
         self.unwrapper.unwrap(text, plan.format).tag
     }
+}
+
+/// The content of a piece that is a part.
+fn part<'a>(piece: &Piece<'a>, inner: &Inner<'a>, tag: Tag, time: Reading) -> Part<'a> {
+    match tag.before {
+        // Not from the text: a part may end inside a character.
+        Some(before) => {
+            let bytes = piece.line.bytes.get(before..).unwrap_or_default();
+            let len = piece.line.truncated_from.map(|len| len.saturating_sub(before as u64));
+            Part { bytes, len: len.unwrap_or(bytes.len() as u64), time }
+        }
+        None => Part { bytes: inner.text.as_bytes(), len: inner.text.len() as u64, time },
+    }
+}
+
+/// Holds a part, or ends the line with it.
+fn take_part<'a>(
+    plan: &Plan,
+    piece: Piece<'_>,
+    tag: Tag,
+    part: Part<'_>,
+    join: &'a mut Join,
+    lossy: &'a mut String,
+    flags: &mut Flags,
+) -> Option<Whole<'a>> {
+    *flags = Flags::default();
+    if !tag.is_last {
+        join.hold(tag.out, part, &piece, plan.line_bytes + 1);
+        return None;
+    }
+    joined(plan, tag.out, Some(part), join, lossy, flags)
 }
 
 /// The line that has begun on `out`, with its last part. Room for a CR is kept beyond the limit.
@@ -285,6 +304,7 @@ impl Maker {
     }
 
     /// Picks the wanted fields. Of a line that was cut nobody expects that it ends as it should.
+    #[inline(always)]
     fn pick(&mut self, plan: &Plan, inner: &Inner<'_>, cut: bool, flags: &mut Flags) {
         let Self { picker, picked, .. } = self;
         if inner.unfit {
@@ -310,6 +330,7 @@ impl Maker {
     }
 
     /// The stamp of the line: the first of the rules' fields that can be read, else the wrapper's.
+    #[inline(always)]
     fn raw_stamp(
         &mut self,
         plan: &Plan,

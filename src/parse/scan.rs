@@ -103,8 +103,9 @@ mod tests {
 
     fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![
-            8 => any::<u8>(),
-            1 => prop::sample::select(b"\"\\{}[]\x02\x21\x23\x5c\x5a\x7c\xdb\xfb\xa2".to_vec()),
+            40 => Just(b'a'),
+            1 => any::<u8>(),
+            1 => prop::sample::select(b"\"\\{}[]\x02\x21\x23\x5a\x7c\xdb\xfb\xa2".to_vec()),
         ];
         prop::collection::vec(byte, 0..150)
     }

@@ -14,8 +14,25 @@ pub(super) struct Text<'a> {
 
 /// Reads `line` as text of at most `bytes_max` bytes. `lossy` is scratch for lines that are not
 /// UTF-8.
-#[inline]
+#[inline(always)]
 pub(super) fn read<'a>(
+    line: Line<'a>,
+    bytes_max: usize,
+    lossy: &'a mut String,
+    flags: &mut Flags,
+) -> Text<'a> {
+    let Line { bytes, truncated_from } = line;
+    let is_whole = truncated_from.is_none() && bytes.len() <= bytes_max;
+    if is_whole
+        && bytes.last() != Some(&b'\r')
+        && let Ok(text) = simdutf8::basic::from_utf8(bytes)
+    {
+        return Text { text, truncated_from };
+    }
+    read_odd(line, bytes_max, lossy, flags)
+}
+
+fn read_odd<'a>(
     line: Line<'a>,
     bytes_max: usize,
     lossy: &'a mut String,

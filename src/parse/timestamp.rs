@@ -41,13 +41,14 @@ impl Times {
     /// Reads `text` in the first of `formats` that fits; no formats are all of them.
     #[inline]
     pub(super) fn read(&mut self, text: &str, formats: &[TimeFormat]) -> Option<Reading> {
-        if formats.is_empty() {
-            let reading = self.rfc3339(text.as_bytes());
-            return if reading.is_some() { reading } else { guess(text) };
+        if !formats.is_empty() {
+            return formats.iter().find_map(|format| self.read_as(text, *format));
         }
-        formats.iter().find_map(|format| self.read_as(text, *format))
+        let reading = self.rfc3339(text.as_bytes());
+        if reading.is_some() { reading } else { guess(text) }
     }
 
+    #[inline(never)]
     fn read_as(&mut self, text: &str, format: TimeFormat) -> Option<Reading> {
         Some(match format {
             TimeFormat::Rfc3339 => return self.rfc3339(text.as_bytes()),
@@ -58,8 +59,9 @@ impl Times {
         })
     }
 
+    /// Reads RFC 3339 and what is near it.
     #[inline]
-    fn rfc3339(&mut self, bytes: &[u8]) -> Option<Reading> {
+    pub(super) fn rfc3339(&mut self, bytes: &[u8]) -> Option<Reading> {
         let (minute, rest) = bytes.split_first_chunk()?;
         if *minute != self.minute {
             (self.began, self.minute) = (began(minute)?, *minute);
@@ -102,6 +104,7 @@ const SECONDS_MAX: u64 = 100_000_000_000;
 const MILLISECONDS_MAX: u64 = SECONDS_MAX * 1_000;
 const MICROSECONDS_MAX: u64 = MILLISECONDS_MAX * 1_000;
 
+#[inline(never)]
 fn guess(text: &str) -> Option<Reading> {
     let decimal = decimal(text)?;
     if decimal.negative || decimal.whole < GUESS_MIN {

@@ -73,7 +73,7 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The value of `output`: of its choices, and of their fields, the first that gives one. Empty
     /// is none. An object or array counts only where `nested` says so, as its raw JSON text.
-    #[inline]
+    #[inline(always)]
     fn value(&self, output: &Output, nested: bool, matchers: &mut [Matcher]) -> Option<Value<'a>> {
         match output.plain {
             Some(slot) => self.field(slot, nested).filter(|value| !value.text.is_empty()),
@@ -81,12 +81,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn field(&self, slot: usize, nested: bool) -> Option<Value<'a>> {
         let found = self.picked.found[slot].filter(|found| nested || !found.nested)?;
         Some(Value { text: self.picked.get(found, self.text), ascii: found.ascii })
     }
 
+    #[inline(never)]
     fn first_value(
         &self,
         output: &Output,
@@ -204,7 +205,7 @@ impl<'a> Values<'a> {
     }
 
     /// Adds a pair, if `value` is one and there is room.
-    #[inline]
+    #[inline(always)]
     fn add_metadata(
         &mut self,
         name: &'a str,

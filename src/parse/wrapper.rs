@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::fields::{Picked, Wanted};
 use super::json;
-use super::options::{Format, Path, TimeFormat};
+use super::options::{Format, Path};
 use super::timestamp::{Reading, Times};
 use crate::model::OUTPUTS;
 
@@ -58,6 +58,7 @@ impl Unwrapper {
     }
 
     /// The service's line in `text`, or the part of it that is there.
+    #[inline]
     pub(super) fn unwrap<'a>(&'a mut self, text: &'a str, format: Format) -> Inner<'a> {
         let bare = Inner { text, time: None, unfit: false, tag: None };
         let unfit = Inner { unfit: true, ..bare };
@@ -71,6 +72,7 @@ impl Unwrapper {
     }
 
     /// `{"log":"…\n","stream":"stdout","time":"…"}`, in any order.
+    #[inline(never)]
     fn docker<'a>(&'a mut self, text: &'a str) -> Option<Inner<'a>> {
         if !self.picker.pick(text, &self.wanted, &mut self.picked) {
             return None;
@@ -89,14 +91,17 @@ impl Unwrapper {
 
 /// `2026-11-22T10:20:05.123456789Z stdout F …`: time, output, `P`artial or `F`ull with more tags
 /// behind colons, the line.
+#[inline(never)]
 fn cri<'a>(text: &'a str, times: &mut Times) -> Option<Inner<'a>> {
     if !text.as_bytes().first()?.is_ascii_digit() {
         return None;
     }
     let (time, rest) = text.split_at_checked(memchr(b' ', text.as_bytes())?)?;
     let time = wrapper_time(time, times)?;
-    let after = |(out, name)| Some((out, rest[1..].strip_prefix(name)?.strip_prefix(' ')?));
-    let (out, rest) = OUTPUT_NAMES.into_iter().enumerate().find_map(after)?;
+    let (out, rest) = match rest.strip_prefix(" stdout ") {
+        Some(rest) => (0, rest),
+        None => (1, rest.strip_prefix(" stderr ")?),
+    };
     let is_last = matches!(rest.as_bytes(), [b'F', ..]);
     // Most have no more tags. A runtime that writes an empty line may leave out the last space.
     let tags_len = match rest.as_bytes() {
@@ -122,5 +127,5 @@ fn wrapper_time(text: &str, times: &mut Times) -> Option<Reading> {
     if !zoned || text.as_bytes().get(10) != Some(&b'T') {
         return None;
     }
-    times.read(text, &[TimeFormat::Rfc3339])
+    times.rfc3339(text.as_bytes())
 }
