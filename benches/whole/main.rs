@@ -1,5 +1,4 @@
 //! The whole process, measured from outside: `benches/README.md` says what, and how to read it.
-#![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints what it measures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]

@@ -3,10 +3,14 @@
 use std::ops::Sub;
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike as _};
-use nix::unistd::Pid;
+
+/// This thread alone, where that is counted.
+#[cfg(target_os = "linux")]
+const THREAD: UsageWho = UsageWho::RUSAGE_THREAD;
+#[cfg(not(target_os = "linux"))]
+const THREAD: UsageWho = UsageWho::RUSAGE_SELF;
 
 /// What was used: processor time, user and system, and switches to other threads.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +27,7 @@ impl Usage {
 
     /// Of this thread.
     pub(crate) fn of_thread() -> anyhow::Result<Self> {
-        Self::of(UsageWho::RUSAGE_THREAD)
+        Self::of(THREAD)
     }
 
     fn of(who: UsageWho) -> anyhow::Result<Self> {
@@ -76,9 +80,19 @@ pub(crate) fn threads_cpu(pid: u32) -> Duration {
 }
 
 /// Has this thread, and those and the processes that it starts from now on, run on `cores`.
+#[cfg(target_os = "linux")]
 pub(crate) fn pin(cores: &[usize]) -> anyhow::Result<()> {
+    use nix::sched::{CpuSet, sched_setaffinity};
+    use nix::unistd::Pid;
+
     let mut set = CpuSet::new();
     cores.iter().try_for_each(|core| set.set(*core))?;
     sched_setaffinity(Pid::from_raw(0), &set)
         .map_err(|error| anyhow::anyhow!("cannot run on cores {cores:?}: {error}"))
+}
+
+/// Cores and `/proc` are Linux's.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn pin(_: &[usize]) -> anyhow::Result<()> {
+    anyhow::bail!("this bench needs Linux")
 }
