@@ -5,13 +5,14 @@ mod common;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
+use common::corpus::Shape;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message as _;
 use skald::model::{Pair, UnixNanos};
 use skald::wire::{Compressor, EntryParts, PIECE_BYTES_MAX, append_entry, entry_len, push};
 
 fn encode(c: &mut Criterion) {
-    let log = common::log();
+    let log = common::made(Shape::File400, 2000);
     let lines: Vec<&[u8]> = log.trim_ascii_end().split(|byte| *byte == b'\n').collect();
     let ids = common::ids(lines.len());
     let mut group = c.benchmark_group("encode");

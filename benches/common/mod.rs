@@ -1,5 +1,10 @@
-//! What the benches share: the log that ships, read with the default rules, at its own time.
+//! What the benches share: the log that ships and made-up ones, read with the default rules, at
+//! their own time.
 #![allow(dead_code, clippy::allow_attributes, reason = "each bench uses a part")]
+
+pub(crate) mod corpus;
+pub(crate) mod turns;
+mod words;
 
 use std::time::Duration;
 
@@ -7,11 +12,39 @@ use skald::config::Config;
 use skald::model::{Now, UnixNanos};
 use skald::parse::Options;
 
+use self::corpus::{Corpus, Shape, Times};
+
 /// Just after the last line of the log.
 pub(crate) const NOW: Now =
     Now { mono: Duration::from_secs(1), wall: UnixNanos(1_768_471_200_000_000_000) };
 
-/// The JSON lines of the log.
+/// The log that ships, and made-up ones of `LINES` each.
+pub(crate) fn logs() -> Vec<(&'static str, Vec<u8>)> {
+    let made = MADE.map(|(name, shape)| (name, made(shape, LINES)));
+    [("veogen", log())].into_iter().chain(made).collect()
+}
+
+/// The made-up logs by name.
+pub(crate) const MADE: [(&str, Shape); 6] = [
+    ("file400", Shape::File400),
+    ("file220", Shape::File220),
+    ("cri", Shape::Cri),
+    ("nested", Shape::Nested),
+    ("escapes", Shape::Escapes),
+    ("shuffled", Shape::Shuffled),
+];
+
+const LINES: usize = 2000;
+
+/// So many lines of a made-up log; always the same ones.
+pub(crate) fn made(shape: Shape, lines: usize) -> Vec<u8> {
+    let times = Times { start: NOW.wall.0 - 3_600_000_000_000, unit_micros: 1, units_max: 2000 };
+    let mut corpus = Corpus::new(shape, 1, times);
+    let lines = (0..lines).map(|_| corpus.line().bytes);
+    lines.flat_map(|line| [line, b"\n".to_vec()].concat()).collect()
+}
+
+/// The JSON lines of the log that ships.
 pub(crate) fn log() -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/veogen.log");
     let log: Vec<u8> = fs_err::read(path)

@@ -138,6 +138,10 @@ async fn read_half(mut body: Body) -> usize {
 impl Shared {
     /// Stores what Loki would. An error does not mean that nothing was stored.
     fn accept(&self, headers: &HeaderMap, bytes: &[u8], answer: &Answer) -> Result<(), Refusal> {
+        if let Some(tap) = &self.options.tap {
+            tap.take(bytes);
+            return Ok(());
+        }
         let tenant = tenant::tenant(headers, self.options.auth)?;
         let user = tenant::user(tenant.as_deref(), self.options.auth);
         let body = body::decode(headers, bytes)?;

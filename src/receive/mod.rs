@@ -44,7 +44,7 @@ mod tests;
 pub use self::answers::{Answer, Answers, Reset};
 pub use self::labels::Labels;
 pub use self::logql::{Query, QueryError};
-pub use self::options::{Clock, Options};
+pub use self::options::{Clock, Options, Tap};
 pub use self::scanner::ParseError;
 pub use self::server::Receiver;
 pub use self::store::{Direction, Received, Span, Stats, Store};

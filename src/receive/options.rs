@@ -32,6 +32,29 @@ impl fmt::Debug for Clock {
     }
 }
 
+type Take = dyn Fn(&[u8]) + Send + Sync;
+
+/// Takes the bodies of pushes in place of the checks and the store.
+#[derive(Clone)]
+pub struct Tap(Arc<Take>);
+
+impl Tap {
+    /// A tap that gives each body, still compressed, to `take` before the push is answered.
+    pub fn new(take: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    pub(super) fn take(&self, body: &[u8]) {
+        (self.0)(body);
+    }
+}
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
+}
+
 /// What a receiver allows. The names are those of Loki's settings where there is one.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -41,6 +64,9 @@ pub struct Options {
     pub keep: usize,
     /// A file to which every stored entry is appended as NDJSON before the push is answered.
     pub out: Option<PathBuf>,
+    /// For measurements, which cannot wait for what Loki does: nothing is looked at or kept, the
+    /// body goes to the tap and the push is answered with success.
+    pub tap: Option<Tap>,
     /// `auth_enabled`: pushes and queries need a tenant and see only their own.
     pub auth: bool,
     /// `discover_service_name`: adds the label `service_name`, as Loki does by default.
@@ -92,6 +118,7 @@ impl Options {
             clock,
             keep: 250_000,
             out: None,
+            tap: None,
             auth: false,
             discover_service_name: false,
             allow_structured_metadata: true,

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::super::{Answer, Reset};
+use super::super::{Answer, Reset, Tap};
 use super::*;
 
 impl Bench {
@@ -167,4 +167,17 @@ async fn a_port_in_use_is_named() {
     let options = Options::new(Clock::new(|| UnixNanos(NOW)));
     let error = Receiver::start(bench.receiver.addr(), options).await.unwrap_err();
     assert!(error.to_string().starts_with(&format!("cannot listen on {}", bench.receiver.addr())));
+}
+
+/// What measurements use in place of the store: a push goes to it as it came, also a broken one.
+#[tokio::test]
+async fn a_tap_takes_bodies_in_place_of_the_store() {
+    let (send, taken) = std::sync::mpsc::sync_channel(9);
+    let tap = Tap::new(move |body| send.send(body.to_vec()).unwrap());
+    let bench = Bench::new(|options| options.tap = Some(tap)).await;
+    for body in ["no snappy", "another"] {
+        assert_eq!(bench.post(PUSH, &[], body.into()).await, (204, String::new()));
+    }
+    assert_eq!(taken.try_iter().collect::<Vec<_>>(), [&b"no snappy"[..], b"another"]);
+    assert!(bench.lines().is_empty());
 }
