@@ -46,6 +46,14 @@ impl Files for Disk {
         }
     }
 
+    fn size(&mut self, file: &LogFile) -> io::Result<u64> {
+        match file {
+            // A third of what fstat costs. Reads have their own offsets: the file's is free.
+            LogFile::Plain(file) => Ok(rustix::fs::seek(file, rustix::fs::SeekFrom::End(0))?),
+            LogFile::Gzip(gzip) => Ok(gzip.len()),
+        }
+    }
+
     fn look(&mut self, path: &Path) -> io::Result<FileStat> {
         // The name in an error is not needed: whoever looks knows where.
         std::fs::metadata(path).map(|meta| stat_of(&meta))

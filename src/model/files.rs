@@ -77,6 +77,14 @@ pub trait Files {
     /// Those of `fstat(2)`.
     fn stat(&mut self, file: &Self::File) -> io::Result<FileStat>;
 
+    /// The size of an open file, as [`Files::stat`] says it, but cheaper where that is possible.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    fn size(&mut self, file: &Self::File) -> io::Result<u64> {
+        Ok(self.stat(file)?.size)
+    }
+
     /// Looks at what has a name.
     ///
     /// # Errors

@@ -178,9 +178,10 @@ impl<H> Reader<H> {
         let state = if new.is_rotated() { State::Gone } else { State::Following };
         let idx = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
+            self.look_ats.push(Duration::MAX);
             self.slots.len() - 1
         });
-        self.slots[idx] = Some(Tracked {
+        self.slots[idx] = Some(Box::new(Tracked {
             handle: Some(handle),
             key,
             source: new.source,
@@ -197,13 +198,17 @@ impl<H> Reader<H> {
             size_before: stat.size,
             modified: stat.modified,
             grew_at: now.mono,
-            look_at: now.mono + self.options.look_busy,
             used_at: now.mono,
             not_before: Duration::ZERO,
+            is_busy: true,
+            glances: 0,
+            has_kin: false,
             is_queued: false,
             rank: (new.rank, key),
             trail: Vec::new(),
-        });
+        }));
+        self.look_ats[idx] = now.mono + self.options.look_busy;
+        self.busy += 1;
         self.open += 1;
         *self.devices.entry(identity.device).or_default() += 1;
         self.by_inode.insert(identity.inode(), idx);
