@@ -118,6 +118,12 @@ pub trait Files {
     /// Those of `open(2)` and `write(2)`.
     fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
+    /// Adds `bytes` to what [`Files::write`] has begun; nothing is durable yet.
+    ///
+    /// # Errors
+    /// Those of `open(2)` and `write(2)`.
+    fn append(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
     /// Makes the content of `path` durable.
     ///
     /// # Errors
