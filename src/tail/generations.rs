@@ -109,6 +109,8 @@ impl<H> Reader<H> {
             }
         }
         let has_kin = !generations.is_empty();
+        // Mostly it stays alone.
+        generations.reserve_exact(1);
         generations.push(idx);
         if let Some(file) = self.slots[idx].as_mut() {
             file.has_kin = has_kin;

@@ -35,11 +35,12 @@ pub struct Options {
 }
 
 /// A file counts as idle when it did not grow for this long.
-const BUSY_FOR: Duration = Duration::from_secs(60);
+pub(super) const BUSY_FOR: Duration = Duration::from_secs(60);
 
 /// Most files that are looked at within a second because they grew: when more grow, each is looked
-/// at less often, and a look brings more.
-const LOOKS_PER_SECOND: u32 = 5_000;
+/// at less often, and a look brings more. And most of the others.
+const BUSY_PER_SECOND: u32 = 4_000;
+const IDLE_PER_SECOND: u32 = 400;
 
 /// Of an idle file only the size is asked for; so often, until all of it is again.
 const GLANCES_MAX: u8 = 5;
@@ -292,6 +293,7 @@ impl<H> Reader<H> {
 
     /// A glance at a file that is idle: whether it has the size that it had.
     fn is_unchanged<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) -> bool {
+        let look_idle = self.look_idle();
         let Some(file) = self.slots[idx].as_mut() else { return false };
         let is_idle = !file.is_busy && file.state == State::Following && !file.has_unseen();
         let Some(handle) = file.handle.as_ref().filter(|_| is_idle) else { return false };
@@ -299,17 +301,23 @@ impl<H> Reader<H> {
             return false;
         }
         file.glances += 1;
-        self.look_ats[idx] = now.mono + self.options.look_idle;
+        self.look_ats[idx] = now.mono + look_idle;
         true
     }
 
     /// How long to wait before the next look at a file that grew lately.
     pub(super) fn look_busy(&self) -> Duration {
-        self.options.look_busy.max(self.busy * Duration::from_secs(1) / LOOKS_PER_SECOND)
+        self.options.look_busy.max(self.busy * Duration::from_secs(1) / BUSY_PER_SECOND)
+    }
+
+    /// The same for any other file.
+    pub(super) fn look_idle(&self) -> Duration {
+        let files = u32::try_from(self.by_inode.len()).unwrap_or(u32::MAX).min(1_000_000);
+        self.options.look_idle.max(files * Duration::from_secs(1) / IDLE_PER_SECOND)
     }
 
     fn look_at_one<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
-        let (look_busy, look_idle) = (self.look_busy(), self.options.look_idle);
+        let (look_busy, look_idle) = (self.look_busy(), self.look_idle());
         let Some(file) = self.slots[idx].as_mut() else { return };
         let looked = match &file.handle {
             Some(handle) => files.stat(handle),
