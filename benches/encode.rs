@@ -54,15 +54,14 @@ fn encode(c: &mut Criterion) {
 /// Streams as they are compressed, in pieces, by our encoder and by the library.
 #[expect(clippy::print_stderr, reason = "the other half of the result")]
 fn snappy(c: &mut Criterion) {
-    let log = common::log();
-    let lines = log.trim_ascii_end().split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     let sets = [
-        ("veogen", lines),
-        ("long", common::long_lines(2_000)),
-        ("short", common::short_lines(3_500)),
+        ("veogen", common::log()),
+        ("file400", common::made(Shape::File400, 2000)),
+        ("file220", common::made(Shape::File220, 3500)),
     ];
     let mut group = c.benchmark_group("snappy");
-    for (name, lines) in sets {
+    for (name, log) in sets {
+        let lines: Vec<&[u8]> = log.trim_ascii_end().split(|byte| *byte == b'\n').collect();
         let pieces = pieces(&lines);
         let (mut own, mut out) = (Compressor::default(), Vec::new());
         let mut append = |out: &mut Vec<u8>| {
@@ -94,7 +93,7 @@ fn snappy(c: &mut Criterion) {
 }
 
 /// The entries of each level and event type, in pieces.
-fn pieces(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
+fn pieces(lines: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut streams: BTreeMap<_, Vec<Vec<u8>>> = BTreeMap::new();
     for (number, line) in (1..).zip(lines) {
         let field = |key| common::field(line, key);
