@@ -22,6 +22,9 @@ impl Profile {
                     place = group(&resolve(&mut names, name)).to_owned();
                     if key == "fl" {
                         outer.clone_from(&place);
+                    } else if ["core", "alloc", "std"].contains(&&*place) {
+                        // Inlined: it belongs to who asked for it.
+                        place.clone_from(&outer);
                     }
                 }
                 // A new function begins in its own file.
