@@ -183,8 +183,8 @@ impl Registry {
     pub fn is_over(&self, file: FileKey) -> bool {
         let inner = self.inner();
         let Some(file) = inner.files.get(&file) else { return true };
-        let is_heir = |other: &Box<Tracked>| !other.closed && other.stem == file.stem;
-        file.closed && !inner.files.values().any(is_heir)
+        let is_heir = |other: &Tracked| !other.closed && other.stem == file.stem;
+        file.closed && !inner.files.values().any(|other| is_heir(other))
     }
 
     /// The path of `file` if it was read to its end when it was last looked at.

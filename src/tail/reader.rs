@@ -363,15 +363,14 @@ impl<H> Reader<H> {
         file.glances = 0;
         let was_busy = std::mem::replace(&mut file.is_busy, quiet < BUSY_FOR);
         self.busy = self.busy + u32::from(file.is_busy) - u32::from(was_busy);
-        let pause = match file.state {
-            State::Following if file.is_busy => look_busy,
-            State::Gone if file.is_busy || file.handle.is_some() => self.options.look_busy,
-            State::Following | State::Gone | State::SetAside { .. } => look_idle,
-        };
-        self.look_ats[idx] = now.mono + pause;
-        if now.mono < file.not_before {
-            self.look_ats[idx] = self.look_ats[idx].min(file.not_before);
-        }
+        let next = now.mono
+            + match file.state {
+                State::Following if file.is_busy => look_busy,
+                State::Gone if file.is_busy || file.handle.is_some() => self.options.look_busy,
+                State::Following | State::Gone | State::SetAside { .. } => look_idle,
+            };
+        let is_paused = now.mono < file.not_before;
+        self.look_ats[idx] = if is_paused { next.min(file.not_before) } else { next };
         let is_deleted = stat.links == 0 && file.handle.is_some();
         if is_deleted && !std::mem::replace(&mut file.is_deleted, true) {
             file.is_named = false;
