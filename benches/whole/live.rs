@@ -15,7 +15,7 @@ use crate::corpus::{Corpus, Shape};
 use crate::expect::{Digest, Rules};
 use crate::files::{Library, times};
 use crate::measure::{Status, pin, threads_cpu};
-use crate::sink::{Sink, wall};
+use crate::sink::{Sink, When, wall};
 use crate::table::Figures;
 use crate::tally::Tally;
 use crate::workload::Live;
@@ -106,7 +106,12 @@ impl Bed {
             let path = within.join(format!("{file}.log"));
             files.push(OpenOptions::new().create(true).append(true).open(path)?);
         }
-        let sink = Sink::start(Tally::new(u64::MAX, count), Duration::ZERO, library.patience)?;
+        let sink = Sink::start(
+            Tally::new(u64::MAX, count),
+            When::AtOnce,
+            Duration::ZERO,
+            library.patience,
+        )?;
         let config = Config {
             loki: sink.addr,
             admin: None,

@@ -24,27 +24,74 @@ pub(crate) struct Sink {
     thread: Option<JoinHandle<()>>,
 }
 
+/// When bodies are counted and looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// As they come.
+    AtOnce,
+    /// When no more come, so that a core that the agent uses is spared.
+    Later,
+}
+
+/// Bodies are looked into later when none has come for so long. Longer than the agent waits with
+/// its last lines.
+const QUIET: Duration = Duration::from_millis(1500);
+
+/// A body and when it came.
+type Arrival = (Instant, Duration, Vec<u8>);
+
 #[derive(Debug)]
 struct State {
     tally: Mutex<Tally>,
     pushed: Condvar,
+    later: Mutex<Vec<Arrival>>,
 }
 
 impl State {
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("BUG: a thread panicked while it held the tally")
     }
+
+    fn later(&self) -> MutexGuard<'_, Vec<Arrival>> {
+        self.later.lock().expect("BUG: a thread panicked while it held the bodies")
+    }
+
+    fn take(&self, body: &[u8], when: When) {
+        match when {
+            When::AtOnce => {
+                self.tally().push(body, Instant::now(), wall());
+                self.pushed.notify_all();
+            }
+            When::Later => self.later().push((Instant::now(), wall(), body.to_vec())),
+        }
+    }
+
+    /// Looks into what came, if no more comes.
+    fn catch_up(&self) {
+        let mut later = self.later();
+        if later.last().is_none_or(|(at, ..)| at.elapsed() < QUIET) {
+            return;
+        }
+        let arrived = std::mem::take(&mut *later);
+        drop(later);
+        for (at, wall, body) in arrived {
+            self.tally().push(&body, at, wall);
+        }
+    }
 }
 
 impl Sink {
     /// Answers each push after `delay`. It runs on the core that this thread runs on.
-    pub(crate) fn start(tally: Tally, delay: Duration, patience: Duration) -> anyhow::Result<Self> {
-        let state = Arc::new(State { tally: Mutex::new(tally), pushed: Condvar::new() });
+    pub(crate) fn start(
+        tally: Tally,
+        when: When,
+        delay: Duration,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
+        let (tally, later) = (Mutex::new(tally), Mutex::default());
+        let state = Arc::new(State { tally, pushed: Condvar::new(), later });
         let taken = Arc::clone(&state);
-        let tap = Tap::new(move |body| {
-            taken.tally().push(body, wall());
-            taken.pushed.notify_all();
-        });
+        let tap = Tap::new(move |body| taken.take(body, when));
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || serve(tap, delay, &tell, stopped));
@@ -63,19 +110,26 @@ impl Sink {
 
     /// Waits until all lines are here.
     pub(crate) fn wait(&self) -> anyhow::Result<()> {
-        let mut tally = self.tally();
-        while tally.end.is_none() {
+        let (mut pushes, mut since) = (0, Instant::now());
+        loop {
+            self.state.catch_up();
+            let tally = self.tally();
             if let Some(wrong) = &tally.wrong {
                 bail!("wrong: {wrong}");
             }
-            let (pushes, start) = (tally.pushes, Instant::now());
-            tally =
-                self.state.pushed.wait_timeout(tally, self.patience).map_err(|_| anyhow!("BUG"))?.0;
-            if tally.pushes == pushes && self.patience <= start.elapsed() {
+            if tally.end.is_some() {
+                return Ok(());
+            }
+            let come = tally.pushes + self.state.later().len() as u64;
+            if come != pushes {
+                (pushes, since) = (come, Instant::now());
+            }
+            if self.patience <= since.elapsed() {
                 bail!("lost: {} of {} lines came", tally.digest.lines, tally.target);
             }
+            let again = self.patience.min(QUIET / 10);
+            drop(self.state.pushed.wait_timeout(tally, again).map_err(|_| anyhow!("BUG"))?);
         }
-        Ok(())
     }
 
     /// Whether what came is what was written.

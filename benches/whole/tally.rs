@@ -63,15 +63,16 @@ impl Tally {
         }
     }
 
-    /// Takes a push, and looks at the agent while it still waits for the last answer.
-    pub(crate) fn push(&mut self, body: &[u8], wall: Duration) {
+    /// Takes a push that came `at` this time. If that is now, it looks at the agent while that still
+    /// waits for the last answer.
+    pub(crate) fn push(&mut self, body: &[u8], at: Instant, wall: Duration) {
         self.pushes += 1;
         self.wire_bytes += body.len() as u64;
         if let Err(wrong) = self.request(body, wall) {
             self.wrong.get_or_insert(wrong);
         }
         if self.most.is_none() && self.digest.lines >= self.target / 10 * 9 {
-            self.most = Some((Instant::now(), self.digest.bytes));
+            self.most = Some((at, self.digest.bytes));
         }
         self.look();
     }

@@ -12,7 +12,7 @@ use crate::agent::{APART, Agent, Config, SHARED, Start};
 use crate::files::{Library, Written};
 use crate::measure::{Usage, pin};
 use crate::prototype;
-use crate::sink::Sink;
+use crate::sink::{Sink, When};
 use crate::table::Figures;
 use crate::tally::Tally;
 use crate::workload::{Input, Whole};
@@ -54,11 +54,15 @@ fn once(
     written: &Written,
     strace: Option<&Path>,
 ) -> anyhow::Result<Figures> {
-    let cores = if whole.input == Input::FilesOnBoth { SHARED } else { APART };
+    let (cores, when) = if whole.input == Input::FilesOnBoth {
+        (SHARED, When::Later)
+    } else {
+        (APART, When::AtOnce)
+    };
     pin(cores.rest)?;
     let folder = tempfile::tempdir_in(&library.folder)?;
     let tally = Tally::new(written.digest.lines, usize::from(whole.log.files));
-    let sink = Sink::start(tally, whole.delay, library.patience)?;
+    let sink = Sink::start(tally, when, whole.delay, library.patience)?;
     let is_piped = whole.input == Input::Stdin;
     let args = args(whole, written, &sink, folder.path())?;
     let how = Start { is_piped, strace: strace.map(Into::into) };

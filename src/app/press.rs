@@ -67,6 +67,12 @@ impl Press {
 
     /// [`Batcher::seal`], when all pieces are back.
     pub(super) fn seal(&mut self, tenant: TenantId, now: Now) -> Option<Sealed> {
+        if let Helper::Running { .. } = self.helper {
+            self.batcher.cut(tenant);
+            while let Some(piece) = self.batcher.full_piece() {
+                self.press(piece);
+            }
+        }
         if let Helper::Running { packed, out, .. } = &mut self.helper {
             for _ in 0..std::mem::take(out) {
                 let piece = packed.recv().expect("BUG: a thread that helps has ended");

@@ -199,6 +199,15 @@ impl Batcher {
         Some(piece)
     }
 
+    /// Makes pieces of what is left in `tenant`'s batch, before it is sealed by several threads.
+    pub fn cut(&mut self, tenant: TenantId) {
+        for (idx, part) in (0..).zip(&mut self.open[tenant.idx()].parts) {
+            if ALONE_BYTES <= part.bytes.len() {
+                self.full.push(part.cut(tenant, idx, Vec::new()));
+            }
+        }
+    }
+
     /// Takes back a piece that was compressed, which frees memory.
     pub fn put(&mut self, piece: Piece) {
         let open = &mut self.open[piece.tenant.idx()];
@@ -291,9 +300,8 @@ impl Batcher {
         });
         let part = &mut open.parts[idx as usize];
         part.oldest = part.oldest.min(entry.time);
-        if let Some(bytes) = part.full(len.total(), &mut self.spare) {
-            let (tenant, number) = (stream.tenant, part.packed.len() - 1);
-            self.full.push(Piece { tenant, part: idx, number, bytes, packed: Vec::new() });
+        if part.is_full(len.total()) {
+            self.full.push(part.cut(stream.tenant, idx, self.spare.pop().unwrap_or_default()));
         }
         wire::append_entry(&mut part.bytes, entry, len);
     }

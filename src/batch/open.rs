@@ -41,16 +41,18 @@ impl Part {
         self.packed_from + self.bytes.len()
     }
 
-    /// Takes out what is there if it does not fit into one piece with `len` bytes more, and leaves
-    /// `spare` in its place.
+    /// Whether `len` bytes more do not fit into one piece with what is there.
     #[inline]
-    pub(super) fn full(&mut self, len: usize, spare: &mut Vec<Vec<u8>>) -> Option<Vec<u8>> {
-        if self.bytes.len() + len <= PIECE_BYTES || self.bytes.is_empty() {
-            return None;
-        }
+    pub(super) fn is_full(&self, len: usize) -> bool {
+        PIECE_BYTES < self.bytes.len() + len && !self.bytes.is_empty()
+    }
+
+    /// Takes out what is there, and leaves `spare` in its place.
+    pub(super) fn cut(&mut self, tenant: TenantId, part: u32, spare: Vec<u8>) -> Piece {
         self.packed_from += self.bytes.len();
         self.packed.push(Vec::new());
-        Some(std::mem::replace(&mut self.bytes, spare.pop().unwrap_or_default()))
+        let (number, bytes) = (self.packed.len() - 1, std::mem::replace(&mut self.bytes, spare));
+        Piece { tenant, part, number, bytes, packed: Vec::new() }
     }
 }
 
