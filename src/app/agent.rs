@@ -90,13 +90,7 @@ impl Agent {
         let stdin = builder.stdin(ended)?;
         let discovery = scanner.map(|scanner| {
             let bells = readers.iter().map(|(bell, _)| Doorbell::clone(bell)).collect();
-            Discovery::new(
-                scanner,
-                bells,
-                builder.finder(has_forgotten),
-                calls.clone(),
-                builder.common.clock,
-            )
+            Discovery::new(scanner, bells, builder.finder(has_forgotten), calls.clone())
         });
         let control = builder.control(discovery, inbox)?;
         Ok(Self {

@@ -4,7 +4,6 @@
 //!
 //! Start at [`Scanner::changes`], which is the truth; [`Hints`] only says when it is worth a call.
 
-mod exact;
 mod glob;
 mod rotated;
 mod trouble;
