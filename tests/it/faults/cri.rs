@@ -224,11 +224,10 @@ fn an_orderly_end_between_parts_repeats_nothing() {
     for _ in 0..6 {
         let skald = bed.run();
         (0..40).for_each(|_| container.step());
-        let settled = |bed: &Bed| {
-            let metrics = bed.metrics();
-            metrics.get("lines_in_flight") <= 12 && 0 < metrics.sum("lines_read_total")
-        };
-        eventually("the answers", || settled(&bed));
+        // All but the lines that have begun, and those settled.
+        let begun = container.rest.iter().flatten().count();
+        let arrived = || container.written.found(&bed.loki).lost == begun;
+        eventually("the answers", || arrived() && bed.metrics().get("lines_in_flight") <= 12);
         let ended = skald.stop();
         let is_held = container.rest.iter().any(Option::is_some);
         between += u64::from(is_held && ended.code == Some(1));
@@ -236,7 +235,10 @@ fn an_orderly_end_between_parts_repeats_nothing() {
     }
     let skald = bed.run();
     goes_on(&bed, &mut container, skald);
-    assert_eq!(container.written.found(&bed.loki), Found::default());
+    let found = container.written.found(&bed.loki);
+    // A rotation between the first walk and the opening of what it found is told by the next walk
+    // only, when the new file has been read under the old one's name.
+    assert_eq!(found, Found { disordered: found.disordered, ..Found::default() });
     assert!(0 < between);
 }
 
