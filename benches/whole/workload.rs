@@ -92,8 +92,8 @@ pub(crate) fn all(megabytes: u64) -> Vec<Workload> {
     let slow = Duration::from_millis(50);
     let seconds = Duration::from_secs;
     let live = |name, about, kind| Workload { name, about, is_usual: false, kind };
-    let latency = |name, about, age_max| {
-        let latency = Live::Latency { lines_per_second: 1000, age_max, time: seconds(10) };
+    let rate = |name, about, lines_per_second, age_max| {
+        let latency = Live::Latency { lines_per_second, age_max, time: seconds(10) };
         live(name, about, Kind::Live(latency))
     };
     // 20 MB/s.
@@ -120,8 +120,13 @@ pub(crate) fn all(megabytes: u64) -> Vec<Workload> {
         live("start", "one empty file for 3 s", Kind::Start(seconds(3))),
         live("growing10k", "10,000 files, 20 MB/s in all for 10 s", Kind::Live(growing)),
         live("idle10k", "10,000 quiet files for 20 s, then a line", Kind::Live(idle)),
-        latency("latency", "1,000 lines/s for 10 s, age_max 1s", seconds(1)),
-        latency("latency10ms", "the same, age_max 10ms", Duration::from_millis(10)),
+        rate("rate1", "1 line/s for 10 s, age_max 1s", 1, seconds(1)),
+        rate("rate10", "10 lines/s", 10, seconds(1)),
+        rate("rate100", "100 lines/s", 100, seconds(1)),
+        rate("latency", "1,000 lines/s", 1000, seconds(1)),
+        rate("rate10k", "10,000 lines/s", 10_000, seconds(1)),
+        rate("rate50k", "50,000 lines/s", 50_000, seconds(1)),
+        rate("latency10ms", "1,000 lines/s, age_max 10ms", 1000, Duration::from_millis(10)),
         shape("b100", "100 B lines", Shape::Bytes100),
         shape("b2k", "2 KB lines", Shape::Bytes2k),
         shape("b16k", "16 KB lines", Shape::Bytes16k),
