@@ -67,8 +67,11 @@ impl Discovery {
     fn scan(&mut self, now: Now) {
         let changes = self.scanner.changes(now);
         self.retention.learn(&changes, now);
-        self.hints.watch(self.scanner.folders(), now);
-        let pause = if self.hints.is_active() { SCAN_HINTED } else { SCAN_POLLED };
+        let pause = match self.hints.watch(self.scanner.folders(), now) {
+            true => SCAN_PAUSE,
+            false if self.hints.is_active() => SCAN_HINTED,
+            false => SCAN_POLLED,
+        };
         self.scan_at = now.mono + pause;
         if self.finder.is_first() && changes.appeared.is_empty() {
             info!("no file matches yet; looking on");

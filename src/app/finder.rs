@@ -164,8 +164,9 @@ impl Finder {
     fn new_file(&self, node: Node, known: &Known, begin: Begin, rank: i64) -> NewFile {
         let Known { source, path, stem, .. } = known;
         let (path, stem, source) = (Arc::clone(path), Arc::clone(stem), *source);
-        let known = self.registry.resume(inode(node), &path, &stem);
-        NewFile { path, stem, source, known, begin, rank }
+        let inode = inode(node);
+        let known = self.registry.resume(inode, &path, &stem);
+        NewFile { path, stem, inode: Some(inode), source, known, begin, rank }
     }
 
     fn renamed(

@@ -78,8 +78,9 @@ impl Hints {
     }
 
     /// Watches exactly these folders, but for those that flood. Call it after each look: folders
-    /// come, go and are replaced.
-    pub fn watch<'a>(&mut self, folders: impl Iterator<Item = (&'a Path, Node)>, now: Now) {
+    /// come, go and are replaced. Returns whether one was not watched before: what has happened
+    /// there since the look is not told, so look again.
+    pub fn watch<'a>(&mut self, folders: impl Iterator<Item = (&'a Path, Node)>, now: Now) -> bool {
         let folders: HashMap<&Path, Node> = folders.collect();
         let is_stale = |path: &Path, node: &Node| folders.get(path) != Some(node);
         let stale: Vec<PathBuf> = self
@@ -92,6 +93,7 @@ impl Hints {
         }
         self.flood.forget(now.mono);
         self.is_complete = true;
+        let before = self.watched.len();
         for (path, node) in folders {
             if self.flood.is_flooded(path, now.mono) {
                 self.is_complete = false;
@@ -101,10 +103,11 @@ impl Hints {
                 self.is_complete = false;
                 self.warn(&err);
                 if matches!(err.kind, ErrorKind::MaxFilesWatch) {
-                    return;
+                    break;
                 }
             }
         }
+        before < self.watched.len()
     }
 
     /// What may have happened since the last call: at most one [`Hint::Look`], and it comes first.

@@ -73,7 +73,8 @@ impl<H> Reader<H> {
                     && !matches!(other.state, State::SetAside { .. })
             })
         };
-        self.generations(&file.stem).iter().any(|other| goes_first(&other))
+        self.expects_older(&file.stem, file.rank.0)
+            || self.generations(&file.stem).iter().any(|other| goes_first(&other))
     }
 
     /// The file has nothing to read for now: those that wait for it may try.
@@ -83,7 +84,7 @@ impl<H> Reader<H> {
         self.let_go(&stem, idx);
     }
 
-    fn let_go(&mut self, stem: &Path, but: usize) {
+    pub(super) fn let_go(&mut self, stem: &Path, but: usize) {
         let others: Vec<usize> =
             self.generations(stem).iter().copied().filter(|idx| *idx != but).collect();
         for idx in others {

@@ -15,6 +15,8 @@ pub struct NewFile {
     /// The name that it shares with its other generations. Another one than `path`: the file was
     /// rotated, and nobody is expected to write to it for long.
     pub stem: Arc<Path>,
+    /// Its device and inode number when it was found, if somebody has looked.
+    pub inode: Option<(u64, u64)>,
     /// Its source.
     pub source: SourceId,
     /// Where to go on, if it is one of these; the first that fits.
@@ -42,7 +44,12 @@ impl NewFile {
     pub fn new(path: impl Into<Arc<Path>>, source: SourceId) -> Self {
         let path = path.into();
         let stem = Arc::clone(&path);
-        Self { path, stem, source, known: Vec::new(), begin: Begin::Start, rank: 0 }
+        Self { path, stem, inode: None, source, known: Vec::new(), begin: Begin::Start, rank: 0 }
+    }
+
+    /// What comes under this name is new, and read from its first byte.
+    pub(super) fn not_there_before(self) -> Self {
+        Self { begin: Begin::Start, ..self }
     }
 
     pub(super) fn is_rotated(&self) -> bool {

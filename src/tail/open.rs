@@ -1,6 +1,7 @@
 //! How a file gets into a reader: opened, identified, and set to where reading starts.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,11 @@ use crate::model::{FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now};
 /// are scanned again within that time.
 const MISSES_MAX: u32 = 7;
 
+/// A name that leads to another file than the one that was found is tried so often before that is
+/// believed: for three seconds in all. A scan tells within that time what became of the one; some
+/// file systems give a file another number each time.
+const STRANGERS_MAX: u32 = 2;
+
 /// A name to try again.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -24,12 +30,44 @@ pub(super) struct Waiting {
     tries: u32,
     /// How often there was nothing, since there last was something.
     misses: u32,
+    /// How often there was another file.
+    strangers: u32,
+}
+
+impl Waiting {
+    fn new(new: NewFile, at: Duration) -> Self {
+        Self { new, at, tries: 0, misses: 0, strangers: 0 }
+    }
+
+    /// Whether the file was renamed, or is gone, since it was found: the next scan tells.
+    fn is_elsewhere(&self) -> bool {
+        let tries = self.misses + self.strangers;
+        self.new.inode.is_some() && self.tries == 0 && 0 < tries && tries <= STRANGERS_MAX
+    }
 }
 
 impl<H> Reader<H> {
     /// Opens a file that discovery found, now or when it can be.
     pub fn found<D: Files<File = H>>(&mut self, new: NewFile, now: Now, files: &mut D) {
-        self.try_open(Waiting { new, at: now.mono, tries: 0, misses: 0 }, now, files);
+        if let Some(inode) = new.inode {
+            self.expect_no_more(inode);
+        }
+        self.try_open(Waiting::new(new, now.mono), now, files);
+    }
+
+    /// A scan tells of this file: it is no more waited for under the name that it had.
+    pub(super) fn expect_no_more(&mut self, inode: (u64, u64)) {
+        let mut waiting = self.waiting.iter();
+        if let Some(at) = waiting.position(|waiting| waiting.new.inode == Some(inode)) {
+            let stem = self.waiting.remove(at).new.stem;
+            self.let_go(&stem, usize::MAX);
+        }
+    }
+
+    /// Whether a generation of `stem` that is older than `rank` is about to be found elsewhere.
+    pub(super) fn expects_older(&self, stem: &Path, rank: i64) -> bool {
+        let is_older = |new: &NewFile| *new.stem == *stem && new.rank < rank;
+        self.waiting.iter().any(|waiting| is_older(&waiting.new) && waiting.is_elsewhere())
     }
 
     /// Tries the files again that could not be opened before.
@@ -45,7 +83,16 @@ impl<H> Reader<H> {
 
     fn try_open<D: Files<File = H>>(&mut self, waiting: Waiting, now: Now, files: &mut D) {
         self.make_room();
-        match self.open_within_limit(&waiting.new.path, files) {
+        let Waiting { new: NewFile { path, inode, .. }, strangers, .. } = &waiting;
+        let expected = inode.filter(|_| *strangers < STRANGERS_MAX);
+        match self.open_within_limit(path, files) {
+            // Rotated since it was found: what is here now comes behind what was.
+            Ok((_, stat)) if expected.is_some_and(|inode| inode != stat.identity.inode()) => {
+                let at = now.mono + retry_pause(waiting.strangers);
+                let new = waiting.new.not_there_before();
+                let strangers = waiting.strangers + 1;
+                self.waiting.push(Waiting { new, at, strangers, ..waiting });
+            }
             Ok((handle, stat)) if stat.kind == Kind::File => {
                 if let Err(error) = self.track(&waiting.new, handle, &stat, now, files) {
                     self.wait(waiting, &error, now);
@@ -58,31 +105,25 @@ impl<H> Reader<H> {
     }
 
     fn wait(&mut self, waiting: Waiting, error: &io::Error, now: Now) {
-        let Waiting { new, tries, .. } = waiting;
-        self.news.push(failed(&new.path, error));
-        let at = now.mono + retry_pause(tries);
-        self.waiting.push(Waiting { new, at, tries: tries + 1, misses: 0 });
+        self.news.push(failed(&waiting.new.path, error));
+        let at = now.mono + retry_pause(waiting.tries);
+        self.waiting.push(Waiting { at, tries: waiting.tries + 1, misses: 0, ..waiting });
     }
 
     /// The file went before it was opened. A scan knows files by their numbers, and this one's is
     /// free: the next file of this name may have it, and then no scan will tell of that.
     fn missed(&mut self, waiting: Waiting, now: Now) {
-        let Waiting { mut new, tries, misses, .. } = waiting;
-        // What comes now was not there before.
-        if new.begin == Begin::End {
-            new.begin = Begin::Start;
-        }
-        if misses < MISSES_MAX {
-            let at = now.mono + retry_pause(misses);
-            self.waiting.push(Waiting { new, at, tries, misses: misses + 1 });
+        if waiting.misses < MISSES_MAX {
+            let at = now.mono + retry_pause(waiting.misses);
+            let (new, misses) = (waiting.new.not_there_before(), waiting.misses + 1);
+            self.waiting.push(Waiting { new, at, misses, ..waiting });
         }
     }
 
     /// A deleted file is closed, maybe before a scan has missed it: as [`Self::missed`].
     pub(super) fn expect_successor(&mut self, file: &Tracked<H>, now: Now) {
         if file.is_deleted {
-            let new = file.successor();
-            self.missed(Waiting { new, at: now.mono, tries: 0, misses: 0 }, now);
+            self.missed(Waiting::new(file.successor(), now.mono), now);
         }
     }
 

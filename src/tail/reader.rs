@@ -12,7 +12,7 @@ use super::file::{State, Tracked};
 use super::generations::{Bygone, Held, Missing};
 use super::news::News;
 use super::open::Waiting;
-use crate::model::{FileKey, Files, Mark, Now, SourceId, is_compressed};
+use crate::model::{FileKey, Files, Identity, Mark, Now, SourceId, is_compressed};
 
 /// How a reader behaves.
 #[derive(Debug, Clone)]
@@ -137,8 +137,10 @@ impl<H> Reader<H> {
     ) -> bool {
         let Some(&idx) = self.by_inode.get(&inode) else { return false };
         let Some(file) = self.slots[idx].as_ref() else { return false };
+        // Another number is no news of this one: it was renamed again since it was found.
+        let is_another = |own: Identity| own.inode() == inode && own != file.identity;
         let is_dormant = file.handle.is_none();
-        if is_dormant && files.look(path).is_ok_and(|stat| stat.identity != file.identity) {
+        if is_dormant && files.look(path).is_ok_and(|stat| is_another(stat.identity)) {
             self.vanished(idx, now);
             return false;
         }
@@ -166,6 +168,7 @@ impl<H> Reader<H> {
 
     /// A file has no name any more that discovery would find.
     pub fn gone(&mut self, inode: (u64, u64), now: Now) {
+        self.expect_no_more(inode);
         let Some(&idx) = self.by_inode.get(&inode) else { return };
         let Some(file) = self.slots[idx].as_mut() else { return };
         file.is_named = false;

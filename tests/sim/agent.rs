@@ -69,6 +69,8 @@ pub(crate) struct Agent {
     pub(crate) rng: fastrand::Rng,
     /// What the last scan has found, by inode.
     found: HashMap<u64, Arc<Path>>,
+    /// What it has brought, until that is passed on.
+    changes: Changes,
     finder: Finder,
     /// `Knobs::wait_max`.
     pub(crate) wait_max: Duration,
@@ -146,17 +148,22 @@ impl Agent {
             mutation,
             rng,
             found: HashMap::new(),
+            changes: Changes::default(),
             wait_max: knobs.wait_max,
             stopping: false,
         }
     }
 
-    /// Looks for files as `discover` does; what that brings is passed on as in `app::control`.
-    pub(crate) fn scan(&mut self, knobs: &Knobs, now: Now, disk: &mut Disk) {
-        if self.stopping {
-            return;
+    /// Looks for files as `discover` does.
+    pub(crate) fn scan(&mut self, knobs: &Knobs, disk: &Disk) {
+        if !self.stopping {
+            self.changes = self.look(knobs, disk);
         }
-        let changes = self.changes(knobs, disk);
+    }
+
+    /// What a scan has brought is passed on as in `app::control`.
+    pub(crate) fn pass_on(&mut self, now: Now, disk: &mut Disk) {
+        let changes = std::mem::take(&mut self.changes);
         let (lanes, mutation) = (&mut self.lanes, self.mutation);
         self.finder.pass_on(changes, now, |source, told| {
             let spread = if mutation == Mutation::SpreadFiles { hash_of(&told) } else { 0 };
@@ -180,7 +187,7 @@ impl Agent {
     }
 
     /// What a scan brings.
-    fn changes(&mut self, knobs: &Knobs, disk: &Disk) -> Changes {
+    fn look(&mut self, knobs: &Knobs, disk: &Disk) -> Changes {
         let mut changes = Changes::default();
         let is_seen = |path: &Path| is_in_globs(path, knobs) || self.mutation != Mutation::Blind;
         let names = disk.names.iter().filter(|(path, _)| is_seen(path));

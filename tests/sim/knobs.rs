@@ -81,6 +81,8 @@ pub(crate) struct Knobs {
     pub(crate) inode_reuse: u64,
     /// How often new names are looked for.
     pub(crate) scan: Duration,
+    /// How long a reader takes to hear what was found: services go on meanwhile.
+    pub(crate) hear: Duration,
 }
 
 /// One of these.
@@ -157,6 +159,7 @@ impl Knobs {
             state_faults: pick(rng, &[0, 0, 5, 30]),
             inode_reuse,
             scan: millis(rng, 50..3000),
+            hear: millis(rng, 0..50) * pick(rng, &[0, 1, 20]),
         }
     }
 
@@ -197,6 +200,7 @@ impl Knobs {
             state_faults: 0,
             inode_reuse: 0,
             scan: Duration::from_secs(2),
+            hear: Duration::ZERO,
         }
     }
 }

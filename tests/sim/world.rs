@@ -48,6 +48,7 @@ impl Stats {
 enum Next {
     Step,
     Scan,
+    Hear,
     Save,
     Write,
     Weather,
@@ -73,6 +74,7 @@ pub(crate) struct World {
     pub(crate) start_at: Duration,
     end_at: Duration,
     scan_at: Duration,
+    hear_at: Duration,
     save_at: Duration,
     write_at: Duration,
     weather_at: Duration,
@@ -81,6 +83,8 @@ pub(crate) struct World {
     attempts: Vec<State>,
     /// The power was cut since the last start.
     was_cut: bool,
+    /// Generations that had left the globs before the process that runs started.
+    before_us: Vec<usize>,
     /// Processes that have ended.
     pub(crate) ends: u64,
     pub(crate) stats: Stats,
@@ -118,12 +122,14 @@ impl World {
             start_at: Duration::ZERO,
             end_at: Duration::MAX,
             scan_at: Duration::MAX,
+            hear_at: Duration::MAX,
             save_at: Duration::MAX,
             write_at: Duration::ZERO,
             weather_at: Duration::ZERO,
             saved: State::default(),
             attempts: Vec::new(),
             was_cut: false,
+            before_us: Vec::new(),
             ends: 0,
             stats: Stats::default(),
         }
@@ -151,6 +157,7 @@ impl World {
         let agent_at = agent_at.saturating_add(self.started);
         let all = [
             (agent_at, Next::Step),
+            (self.hear_at, Next::Hear),
             (self.scan_at, Next::Scan),
             (self.save_at, Next::Save),
             (self.write_at, Next::Write),
@@ -175,6 +182,7 @@ impl World {
                 }
             }
             Next::Scan => self.scan(),
+            Next::Hear => self.hear(),
             Next::Save => return self.save(),
             Next::Write => self.write(),
             Next::Weather => {
@@ -204,11 +212,20 @@ impl World {
     }
 
     fn scan(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            agent.scan(&self.knobs, &self.disk);
+        }
+        (self.scan_at, self.hear_at) = (Duration::MAX, self.time + self.knobs.hear);
+    }
+
+    fn hear(&mut self) {
         let now = self.now();
         if let Some(agent) = &mut self.agent {
-            agent.scan(&self.knobs, now, &mut self.disk);
+            agent.pass_on(now, &mut self.disk);
+            // What was still written to them until they were looked into.
+            self.before_us.iter().for_each(|left| self.truth.was_before_us(*left));
         }
-        self.scan_at = self.time + self.knobs.scan;
+        (self.scan_at, self.hear_at) = (self.time + self.knobs.scan, Duration::MAX);
     }
 
     /// Saves the checkpoint as `app::control` does.
@@ -257,7 +274,8 @@ impl World {
     fn end(&mut self, suddenly: bool) {
         self.agent = None;
         self.ends += 1;
-        (self.scan_at, self.save_at, self.end_at) = (Duration::MAX, Duration::MAX, Duration::MAX);
+        (self.scan_at, self.hear_at) = (Duration::MAX, Duration::MAX);
+        (self.save_at, self.end_at) = (Duration::MAX, Duration::MAX);
         self.start_at = self.time + Duration::from_millis(self.rng.u64(0..10_000));
         if suddenly && self.rng.u64(0..self.knobs.one_in_cut) == 0 {
             self.stats.add("power cuts", 1);
@@ -299,12 +317,12 @@ impl World {
         let is_followed = |path: &Path| files.iter().any(|file| *file.stem == *stem(path));
         let names = self.disk.names.iter();
         let left = names.filter(|(path, _)| !is_in_globs(path, &self.knobs) && !is_followed(path));
-        let left: Vec<usize> = left.map(|(_, inode)| inode.generation.get()).collect();
-        for generation in left {
-            if !self.disk.names_of(generation).any(|path| is_in_globs(path, &self.knobs)) {
-                self.truth.was_before_us(generation);
-            }
-        }
+        let mut left: Vec<usize> = left.map(|(_, inode)| inode.generation.get()).collect();
+        let is_found =
+            |&left: &usize| self.disk.names_of(left).any(|path| is_in_globs(path, &self.knobs));
+        left.retain(|left| !is_found(left));
+        left.iter().for_each(|left| self.truth.was_before_us(*left));
+        self.before_us = left;
     }
 
     fn lifetime(&mut self) -> Duration {

@@ -288,3 +288,52 @@ fn a_file_that_follows_one_that_was_given_up_is_read() {
     let lines: Vec<String> = (0..3).flat_map(|_| bench.lines()).collect();
     assert_eq!(lines, ["2"]);
 }
+
+/// `a` is rotated to `a.1` after a scan has found it.
+fn rotated_since_it_was_found() -> (Bench, (u64, u64)) {
+    let mut bench = Bench::new();
+    bench.append("a", "1\n2\n");
+    let inode = bench.inode("a");
+    fs_err::rename(bench.path("a"), bench.path("a.1")).unwrap();
+    bench.append("a", "3\n");
+    bench.find_inode(Some(inode), "a", "a", None, Begin::End);
+    (bench, inode)
+}
+
+#[test]
+fn a_file_that_was_rotated_before_it_was_opened_is_not_taken_for_its_successor() {
+    let (mut bench, inode) = rotated_since_it_was_found();
+    assert_eq!(bench.lines(), [""; 0]);
+    bench.find_inode(Some(inode), "a.1", "a", None, Begin::Start);
+    bench.find_inode(Some(bench.inode("a")), "a", "a", None, Begin::Start);
+    assert_eq!(bench.lines(), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_is_under_the_name_of_a_file_that_nobody_tells_of_is_read() {
+    let (mut bench, _) = rotated_since_it_was_found();
+    let lines: Vec<_> = (0..5).flat_map(|_| bench.lines()).collect();
+    assert_eq!(lines, ["3"]);
+}
+
+#[test]
+fn a_generation_that_was_renamed_before_it_was_opened_is_waited_for() {
+    for is_gone in [false, true] {
+        let mut bench = Bench::new();
+        bench.append("a.2", "1\n2\n");
+        bench.append("a", "3\n");
+        let inode = bench.inode("a.2");
+        // It was `a.1` when a scan met it.
+        bench.find_inode(Some(inode), "a.1", "a", None, Begin::Start);
+        bench.find_inode(Some(bench.inode("a")), "a", "a", None, Begin::Start);
+        assert_eq!(bench.lines(), [""; 0]);
+        let now = bench.now();
+        if is_gone {
+            bench.reader.gone(inode, now);
+            assert_eq!(bench.lines(), ["3"]);
+        } else {
+            bench.find_inode(Some(inode), "a.2", "a", None, Begin::Start);
+            assert_eq!(bench.lines(), ["1", "2", "3"]);
+        }
+    }
+}

@@ -62,11 +62,23 @@ impl Bench {
 
     /// A file is found that was rotated from `stem`.
     fn find_as(&mut self, name: &str, stem: &str, resume: Option<Resume>, begin: Begin) {
-        let (path, stem) = (self.path(name).into(), self.path(stem).into());
+        self.find_inode(None, name, stem, resume, begin);
+    }
+
+    fn find_inode(
+        &mut self,
+        inode: Option<(u64, u64)>,
+        name: &str,
+        stem: &str,
+        resume: Option<Resume>,
+        begin: Begin,
+    ) {
+        let stem = self.path(stem).into();
         let known = resume.into_iter().collect();
         // `a.2` is older than `a.1`.
         let rank = name.rsplit('.').find_map(|part| part.parse::<i64>().ok()).map_or(0, |age| -age);
-        let new = NewFile { path, stem, source: SourceId(0), known, begin, rank };
+        let new = NewFile::new(self.path(name), SourceId(0));
+        let new = NewFile { inode, stem, known, begin, rank, ..new };
         let now = self.now();
         self.reader.found(new, now, &mut Disk);
     }
