@@ -180,6 +180,12 @@ impl Files for Disk {
         Ok(())
     }
 
+    fn append(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let found = self.0.iter_mut().find(|(name, _)| name == path);
+        found.ok_or(io::ErrorKind::NotFound)?.1.extend_from_slice(bytes);
+        Ok(())
+    }
+
     fn sync(&mut self, _: &Path) -> io::Result<()> {
         Ok(())
     }

@@ -219,6 +219,10 @@ impl Files for Disk {
         unreachable!("the reader writes nothing")
     }
 
+    fn append(&mut self, _: &Path, _: &[u8]) -> io::Result<()> {
+        unreachable!("the reader writes nothing")
+    }
+
     fn sync(&mut self, _: &Path) -> io::Result<()> {
         unreachable!("the reader writes nothing")
     }

@@ -90,7 +90,13 @@ impl Agent {
         let stdin = builder.stdin(ended)?;
         let discovery = scanner.map(|scanner| {
             let bells = readers.iter().map(|(bell, _)| Doorbell::clone(bell)).collect();
-            Discovery::new(scanner, bells, builder.finder(has_forgotten), calls.clone())
+            Discovery::new(
+                scanner,
+                bells,
+                builder.finder(has_forgotten),
+                calls.clone(),
+                builder.common.clock,
+            )
         });
         let control = builder.control(discovery, inbox)?;
         Ok(Self {

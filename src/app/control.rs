@@ -1,12 +1,15 @@
 //! The thread that finds files, saves checkpoints and keeps the gauges.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use tracing::{error, info};
 
 use super::behind::{Retention, Watch};
+use super::clock::Clock;
 use super::common::Common;
 use super::files::Disk;
 use super::finder::Finder;
@@ -23,6 +26,16 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often all folders are walked while hints work, and while they do not.
 const SCAN_HINTED: Duration = Duration::from_secs(2);
 const SCAN_POLLED: Duration = Duration::from_secs(1);
+
+/// A look costs a stat of each folder: with many, there are fewer looks. Where notify tells of each
+/// change they are only for what it may have missed.
+const FOLDER_PAUSE_HINTED: Duration = Duration::from_millis(3);
+const FOLDER_PAUSE_POLLED: Duration = Duration::from_micros(200);
+const SCAN_MAX: Duration = Duration::from_secs(60);
+
+/// After it has told something, notify rests for so long, unless it has rested just before.
+const HINT_REST: Duration = Duration::from_millis(5);
+const HINT_WORK: Duration = Duration::from_millis(1);
 
 /// A scan that a hint asks for waits this long for others to join it.
 const SCAN_PAUSE: Duration = Duration::from_millis(50);
@@ -46,6 +59,8 @@ pub(super) struct Discovery {
     finder: Finder,
     retention: Retention,
     scan_at: Duration,
+    /// This thread waits for that of notify, for each folder that is new.
+    is_watching: Arc<AtomicBool>,
 }
 
 impl Discovery {
@@ -56,28 +71,51 @@ impl Discovery {
         workers: Vec<Doorbell>,
         finder: Finder,
         bell: SyncSender<Call>,
+        clock: Clock,
     ) -> Self {
-        let hints = Hints::start(move || {
-            let _ = bell.try_send(Call::Hints);
+        let is_watching = Arc::new(AtomicBool::new(false));
+        let (is_awaited, mut rested_at) = (Arc::clone(&is_watching), Duration::ZERO);
+        let hints = Hints::start(move |is_first| {
+            if is_first {
+                let _ = bell.try_send(Call::Hints);
+            }
+            if rested_at + HINT_WORK <= clock.now().mono && !is_awaited.load(Ordering::Relaxed) {
+                rest(HINT_REST);
+                rested_at = clock.now().mono;
+            }
         });
         let (retention, scan_at) = (Retention::default(), Duration::ZERO);
-        Self { scanner, hints, workers, finder, retention, scan_at }
+        Self { scanner, hints, workers, finder, retention, scan_at, is_watching }
     }
 
     fn scan(&mut self, now: Now) {
         let changes = self.scanner.changes(now);
         self.retention.learn(&changes, now);
-        let pause = match self.hints.watch(self.scanner.folders(), now) {
-            true => SCAN_PAUSE,
-            false if self.hints.is_active() => SCAN_HINTED,
-            false => SCAN_POLLED,
-        };
+        let mut pause = self.pause();
+        if !(self.scanner.may_rest() && self.hints.is_active()) {
+            self.is_watching.store(true, Ordering::Relaxed);
+            let is_new = self.hints.watch(self.scanner.folders(), now);
+            self.is_watching.store(false, Ordering::Relaxed);
+            pause = if is_new { SCAN_PAUSE } else { self.pause() };
+        }
         self.scan_at = now.mono + pause;
         if self.finder.is_first() && changes.appeared.is_empty() {
             info!("no file matches yet; looking on");
         }
         let workers = &self.workers;
         self.finder.pass_on(changes, now, |source, told| worker(workers, source).tell(told));
+    }
+
+    /// Until the next look that nobody asks for.
+    fn pause(&self) -> Duration {
+        let folders = u32::try_from(self.scanner.folder_count()).unwrap_or(u32::MAX).min(100_000);
+        if !self.hints.is_active() {
+            (folders * FOLDER_PAUSE_POLLED).max(SCAN_POLLED)
+        } else if self.scanner.may_rest() {
+            (folders * FOLDER_PAUSE_HINTED).clamp(SCAN_HINTED, SCAN_MAX)
+        } else {
+            SCAN_HINTED
+        }
     }
 
     fn take_hints(&mut self, now: Now) {
@@ -92,6 +130,12 @@ impl Discovery {
             }
         }
     }
+}
+
+/// What has come to the notify thread meanwhile costs less together.
+#[expect(clippy::disallowed_methods, reason = "nothing else waits for this thread")]
+fn rest(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn worker(workers: &[Doorbell], source: SourceId) -> &Doorbell {

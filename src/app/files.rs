@@ -29,10 +29,13 @@ impl Files for Disk {
     type File = LogFile;
 
     fn open(&mut self, path: &Path) -> io::Result<LogFile> {
-        // A FIFO without a writer would block; NONBLOCK means nothing to a regular file.
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let file = match open_with(path, QUIET) {
+            // Only the owner may leave the access time alone.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
+                open_with(path, OFlags::empty())?
+            }
+            opened => opened?,
+        };
         if is_compressed(path) && file.metadata()?.is_file() {
             return Ok(LogFile::Gzip(Box::new(Gzip::new(file)?)));
         }
@@ -43,6 +46,14 @@ impl Files for Disk {
         match file {
             LogFile::Plain(file) => Ok(stat_of(&file.metadata()?)),
             LogFile::Gzip(gzip) => Ok(FileStat { size: gzip.len(), ..stat_of(&gzip.file()?) }),
+        }
+    }
+
+    fn size(&mut self, file: &LogFile) -> io::Result<u64> {
+        match file {
+            // A third of what fstat costs. Reads have their own offsets: the file's is free.
+            LogFile::Plain(file) => Ok(rustix::fs::seek(file, rustix::fs::SeekFrom::End(0))?),
+            LogFile::Gzip(gzip) => Ok(gzip.len()),
         }
     }
 
@@ -88,6 +99,11 @@ impl Files for Disk {
         io::Write::write_all(&mut file, bytes)
     }
 
+    fn append(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = fs_err::OpenOptions::new().append(true).open(path)?;
+        io::Write::write_all(&mut file, bytes)
+    }
+
     fn sync(&mut self, path: &Path) -> io::Result<()> {
         fs_err::File::open(path)?.sync_all()
     }
@@ -99,6 +115,19 @@ impl Files for Disk {
     fn sync_folder(&mut self, folder: &Path) -> io::Result<()> {
         fs_err::File::open(folder)?.sync_all()
     }
+}
+
+/// Reads that change no access time spare a change of the inode each.
+#[cfg(target_os = "linux")]
+const QUIET: OFlags = OFlags::NOATIME;
+#[cfg(not(target_os = "linux"))]
+const QUIET: OFlags = OFlags::empty();
+
+fn open_with(path: &Path, more: OFlags) -> io::Result<File> {
+    // A FIFO without a writer would block; NONBLOCK means nothing to a regular file.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn stat_of(meta: &Metadata) -> FileStat {

@@ -1,8 +1,9 @@
 //! From what a scan found to what the readers are told: a step without clock, thread or disk.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::registry::Registry;
 use super::wake::Told;
@@ -31,6 +32,7 @@ pub struct Finder {
     /// Sources whose files, as found by the first scan, are read from their end.
     from_end: Vec<bool>,
     by_node: HashMap<Node, Known>,
+    /// Files whose path is not the stem.
     by_path: HashMap<Arc<Path>, SourceId>,
     /// Names under which files are or were followed, and the generations of each that are there. A
     /// file that rotation has named after one of them, and that nobody knows, was there between two
@@ -65,7 +67,10 @@ impl Finder {
     /// The source of the file that has this path.
     #[must_use]
     pub fn source_of(&self, path: &Path) -> Option<SourceId> {
-        self.by_path.get(path).copied()
+        let nodes = self.stems.get(path).into_iter().flatten();
+        let mut known = nodes.filter_map(|node| self.by_node.get(node));
+        let current = known.find(|known| *known.path == *path).map(|known| known.source);
+        current.or_else(|| self.by_path.get(path).copied())
     }
 
     /// Tells the readers of the sources what changed.
@@ -115,8 +120,13 @@ impl Finder {
     fn take(&mut self, found: &Found) {
         let (path, source) = (Arc::clone(&found.path), found.source);
         let stem = self.stem(&path, &found.stem);
-        self.stems.entry(Arc::clone(&stem)).or_default().push(found.node);
-        self.by_path.insert(Arc::clone(&path), source);
+        let nodes = self.stems.entry(Arc::clone(&stem)).or_default();
+        // Mostly it stays alone.
+        nodes.reserve_exact(1);
+        nodes.push(found.node);
+        if path != stem {
+            self.by_path.insert(Arc::clone(&path), source);
+        }
         self.by_node.insert(found.node, Known { source, path, stem, rank: None });
     }
 
@@ -184,7 +194,9 @@ impl Finder {
             self.stems.entry(old).or_default().retain(|other| other != node);
             self.stems.entry(stem).or_default().push(*node);
         }
-        self.by_path.insert(Arc::clone(path), source);
+        if *path != known.stem {
+            self.by_path.insert(Arc::clone(path), source);
+        }
         let rank = self.rank(*node);
         let known = self.by_node.get(node)?;
         Some((source, self.new_file(*node, known, Begin::Start, rank)))

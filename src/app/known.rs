@@ -1,14 +1,15 @@
 //! What is known of every file, without a lock: open ones, closed ones, and those that were there
 //! before.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use serde_json::json;
 
-use super::behind::Unread;
+use super::behind::{Lag, Unread};
 use crate::checkpoint::SavedFile;
 use crate::ledger::Ledger;
 use crate::model::{
@@ -24,7 +25,7 @@ const FORMER_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     /// Files that are followed, or not settled.
-    pub(super) files: HashMap<FileKey, Tracked>,
+    pub(super) files: HashMap<FileKey, Box<Tracked>>,
     /// Files of an earlier run or closed ones, by device and inode.
     pub(super) saved: HashMap<(u64, u64), SavedFile>,
     /// Parts in older generations, until the stretch that has the end of their lines is settled.
@@ -35,6 +36,19 @@ pub(super) struct Inner {
     pub(super) absent: Vec<Absent>,
     /// Something changed since the last snapshot.
     pub(super) dirty: bool,
+    /// `None` since something changed.
+    totals: Option<Totals>,
+}
+
+/// What is asked each second of all files together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Totals {
+    /// All but the age of the oldest stretch.
+    pub(super) lag: Lag,
+    /// When the oldest stretch was issued that is not settled.
+    pub(super) oldest: Option<Duration>,
+    /// The files that have unread bytes.
+    pub(super) unread: Vec<FileKey>,
 }
 
 /// A file among the generations that one container wrote.
@@ -85,6 +99,23 @@ pub(super) struct Tracked {
 }
 
 impl Inner {
+    /// Something changes.
+    pub(super) fn set_dirty(&mut self) {
+        (self.dirty, self.totals) = (true, None);
+    }
+
+    /// Counts all files if something has changed.
+    pub(super) fn totals(&mut self) -> &Totals {
+        let files = &self.files;
+        self.totals.get_or_insert_with(|| {
+            let mut totals = Totals::default();
+            for (key, file) in files {
+                totals.add(*key, file);
+            }
+            totals
+        })
+    }
+
     pub(super) fn note(&mut self, news: &News, now: Now, sources: &[Arc<str>]) {
         match news {
             News::Opened { file, source, path, stem, identity, start, size, kin, .. } => {
@@ -95,7 +126,7 @@ impl Inner {
                 if let Some(Kin::Copy { of }) = kin {
                     tracked.continues = *of;
                 }
-                self.files.insert(*file, tracked);
+                self.files.insert(*file, Box::new(tracked));
             }
             News::Truncated { old, new } => self.replace(*old, *new, now.wall, sources),
             News::Deleted { file } => self.update(*file, |tracked| tracked.deleted = true),
@@ -189,7 +220,7 @@ impl Inner {
         let state = tracked.state;
         let start = Mark::default();
         let successor = Tracked { state, ..Tracked::new(source, path, stem, identity, 0, start) };
-        self.files.insert(new, successor);
+        self.files.insert(new, Box::new(successor));
         self.retire_if_done(old, now, sources);
     }
 
@@ -204,7 +235,7 @@ impl Inner {
         let Some(file) = self.files.remove(&key) else { return };
         let saved = self.to_save(&file, now, sources);
         // Of a generation whose copy was found, that copy is the memory.
-        let is_continued = |others: &HashMap<FileKey, Tracked>| {
+        let is_continued = |others: &HashMap<FileKey, Box<Tracked>>| {
             others.values().any(|other| other.continues == Some(key))
         };
         if !(file.replaced || file.deleted) {
@@ -234,6 +265,27 @@ impl Inner {
             seen: now,
             rotated: file.state == FileState::Rotated,
             former: file.replaced,
+        }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, key: FileKey, file: &Tracked) {
+        let since = file.issued.front().map(|(_, since)| *since);
+        self.oldest = self.oldest.into_iter().chain(since).min();
+        if file.closed || file.replaced {
+            return;
+        }
+        match file.state {
+            FileState::Following => self.lag.following += 1,
+            FileState::Rotated => self.lag.rotated += 1,
+            FileState::SetAside => self.lag.set_aside += 1,
+        }
+        let unread = file.unread();
+        self.lag.unread_bytes += unread;
+        self.lag.deleted_bytes += if file.deleted { file.size } else { 0 };
+        if unread != 0 {
+            self.unread.push(key);
         }
     }
 }
@@ -270,6 +322,9 @@ impl Tracked {
     pub(super) fn forget_settled(&mut self) {
         let settled = self.ledger.watermark().offset;
         while self.issued.pop_front_if(|(end, _)| *end <= settled).is_some() {}
+        if self.issued.is_empty() {
+            self.issued = VecDeque::new();
+        }
     }
 
     pub(super) fn unread(&self) -> u64 {

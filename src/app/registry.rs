@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use hashbrown::HashSet;
+
 use super::behind::{Lag, Unread};
 use super::known::{Absent, Inner, Lineage, Tracked, may_be, resume};
 use crate::checkpoint::SavedFile;
@@ -10,7 +12,6 @@ use crate::ledger::Ticket;
 use crate::model::{FileKey, Mark, Now, UnixNanos, is_compressed};
 use crate::parse::Older;
 use crate::tail::{COPY_WITHIN, Kin, News, Resume};
-use crate::telemetry::FileState;
 
 /// A file without a name in the globs is remembered for this long, so that it is known again when
 /// it comes back under another name or after a restart.
@@ -103,7 +104,7 @@ impl Registry {
     pub fn unnamed(&self, inode: (u64, u64)) {
         let mut inner = self.inner();
         if let Some(file) = inner.saved.remove(&inode) {
-            inner.dirty = true;
+            inner.set_dirty();
             inner.remember(file);
         }
     }
@@ -111,7 +112,9 @@ impl Registry {
     /// Notes what happened to files.
     pub fn note(&self, news: &[News], now: Now) {
         let mut inner = self.inner();
-        inner.dirty |= !news.is_empty();
+        if !news.is_empty() {
+            inner.set_dirty();
+        }
         for news in news {
             inner.note(news, now, &self.sources);
         }
@@ -132,11 +135,15 @@ impl Registry {
     /// A stretch of `file` up to `end` was read, and `tickets` batches hold lines of it.
     pub fn issue(&self, key: FileKey, end: Mark, tickets: u32, now: Now) {
         let mut inner = self.inner();
-        inner.dirty = true;
+        inner.set_dirty();
         let Some(file) = inner.files.get_mut(&key) else { return };
         file.ledger.issue(end, tickets);
         file.size = file.size.max(end.offset.0);
         file.has_no_line = false;
+        if file.issued.is_empty() {
+            // Not the four that a queue begins with, as in the ledger.
+            file.issued.reserve_exact(1);
+        }
         file.issued.push_back((end.offset, now.mono));
         file.forget_settled();
         inner.let_go(now.wall, &self.sources);
@@ -166,7 +173,7 @@ impl Registry {
     /// Lines that began in `older` generations have ended in the stretch `seq` of `file`.
     pub fn release(&self, older: Vec<Older>, file: FileKey, seq: u64, now: Now) {
         let mut inner = self.inner();
-        inner.dirty = true;
+        inner.set_dirty();
         inner.releases.push((older, file, seq));
         inner.let_go(now.wall, &self.sources);
     }
@@ -177,7 +184,7 @@ impl Registry {
         let inner = self.inner();
         let Some(file) = inner.files.get(&file) else { return true };
         let is_heir = |other: &Tracked| !other.closed && other.stem == file.stem;
-        file.closed && !inner.files.values().any(is_heir)
+        file.closed && !inner.files.values().any(|other| is_heir(other))
     }
 
     /// The path of `file` if it was read to its end when it was last looked at.
@@ -191,7 +198,7 @@ impl Registry {
     /// A batch has its outcome.
     pub fn settle(&self, tickets: &[Ticket], now: Now) {
         let mut inner = self.inner();
-        inner.dirty = true;
+        inner.set_dirty();
         for ticket in tickets {
             let Some(file) = inner.files.get_mut(&ticket.file) else { continue };
             if file.ledger.settle(ticket.seq).is_some() {
@@ -217,46 +224,36 @@ impl Registry {
         });
         let mut files: Vec<SavedFile> =
             inner.files.values().map(|file| inner.to_save(file, now, &self.sources)).collect();
-        let current = files.iter().filter(|file| !file.former);
-        let open: std::collections::HashSet<(u64, u64)> =
-            current.map(|file| file.identity.inode()).collect();
-        files.extend(
-            inner.saved.iter().filter(|(key, _)| !open.contains(key)).map(|(_, file)| file.clone()),
-        );
+        if !inner.saved.is_empty() {
+            let current = files.iter().filter(|file| !file.former);
+            let open: HashSet<(u64, u64)> = current.map(|file| file.identity.inode()).collect();
+            let others = inner.saved.iter().filter(|(inode, _)| !open.contains(*inode));
+            files.extend(others.map(|(_, file)| file.clone()));
+        }
         files.extend(inner.former.values().flatten().cloned());
         Some(files)
     }
 
     /// The next snapshot is wanted, whatever happened to the last one.
     pub fn set_dirty(&self) {
-        self.inner().dirty = true;
+        self.inner().set_dirty();
     }
 
     /// How far behind the agent is.
     #[must_use]
     pub fn lag(&self, now: Now) -> Lag {
-        let inner = self.inner();
-        let mut lag = Lag::default();
-        for file in inner.files.values().filter(|file| !file.closed && !file.replaced) {
-            match file.state {
-                FileState::Following => lag.following += 1,
-                FileState::Rotated => lag.rotated += 1,
-                FileState::SetAside => lag.set_aside += 1,
-            }
-            lag.unread_bytes += file.unread();
-            lag.deleted_bytes += if file.deleted { file.size } else { 0 };
-        }
-        let since = inner.files.values().filter_map(|file| Some(file.issued.front()?.1)).min();
-        lag.oldest_unsettled = since.map(|since| now.mono.saturating_sub(since));
-        lag
+        let mut inner = self.inner();
+        let totals = inner.totals();
+        let oldest_unsettled = totals.oldest.map(|since| now.mono.saturating_sub(since));
+        Lag { oldest_unsettled, ..totals.lag }
     }
 
     /// The files that have unread bytes.
     #[must_use]
     pub fn unread(&self, now: Now) -> Vec<Unread> {
-        let inner = self.inner();
-        let current = inner.files.values().filter(|file| !file.closed && !file.replaced);
-        current.filter(|file| file.unread() != 0).map(|file| file.to_unread(now)).collect()
+        let mut inner = self.inner();
+        let keys = inner.totals().unread.clone();
+        keys.iter().filter_map(|key| Some(inner.files.get(key)?.to_unread(now))).collect()
     }
 
     /// Every file as JSON, for `/files`.

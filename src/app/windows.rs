@@ -4,8 +4,10 @@
 //! a source share streams. So no file is read more than [`LEAD_MAX`] ahead of the slowest one
 //! that has unread data; the slowest may always be read.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
+
+use hashbrown::HashMap;
 
 use crate::model::{FileKey, LEAD_MAX, SourceId, UnixNanos};
 

@@ -34,22 +34,34 @@ const DAMAGE_SHOWN_MAX: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OtherVersion(pub(super) u32);
 
-/// The whole file for `state`.
-pub(super) fn encode(state: &State) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(320 * (state.files.len() + 1));
+/// About how many bytes are given to the disk at once: a state of many files is never whole in
+/// memory.
+pub(super) const PIECE_BYTES: usize = 64 * 1024;
+
+/// Hands the whole file for `state` to `put`, piece by piece.
+pub(super) fn encode<E>(
+    state: &State,
+    mut put: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut bytes = Vec::with_capacity(PIECE_BYTES.min(320 * (state.files.len() + 1)));
     let lines = state.files.len() + state.demoted.len();
     let header = format!("{MAGIC}{VERSION} lines={lines}");
     let crc = crc32fast::hash(header.as_bytes());
     writeln!(bytes, "{header} crc32={crc:08x}").expect("BUG: a Vec takes every byte");
-    let mut json = Vec::with_capacity(512);
     for line in lines_of(state) {
-        json.clear();
-        serde_json::to_writer(&mut json, &line).expect("BUG: numbers and text are always JSON");
-        write!(bytes, "{:08x} ", crc32fast::hash(&json)).expect("BUG: a Vec takes every byte");
-        bytes.extend_from_slice(&json);
+        if PIECE_BYTES <= bytes.len() {
+            put(&bytes)?;
+            bytes.clear();
+        }
+        let start = bytes.len();
+        bytes.extend_from_slice(b"00000000 ");
+        let json = bytes.len();
+        serde_json::to_writer(&mut bytes, &line).expect("BUG: numbers and text are always JSON");
+        let crc = crc32fast::hash(&bytes[json..]);
+        write!(&mut bytes[start..], "{crc:08x}").expect("BUG: the digits have their place");
         bytes.push(b'\n');
     }
-    bytes
+    put(&bytes)
 }
 
 /// Reads back what can be trusted, and says what cannot.

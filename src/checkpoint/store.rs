@@ -109,7 +109,12 @@ pub fn save(files: &mut impl Files, folder: &Path, state: &State) -> Result<(), 
         let path = path.to_owned();
         move |source| CheckpointError::Save { step, path, source }
     };
-    files.write(&temp, &format::encode(state)).map_err(failed("write", &temp))?;
+    let mut is_begun = false;
+    let put = |bytes: &[u8]| match std::mem::replace(&mut is_begun, true) {
+        false => files.write(&temp, bytes),
+        true => files.append(&temp, bytes),
+    };
+    format::encode(state, put).map_err(failed("write", &temp))?;
     // Before the rename: a name must never reach the disk before the bytes it stands for.
     files.sync(&temp).map_err(failed("sync", &temp))?;
     files.rename(&temp, &path).map_err(failed("replace", &path))?;

@@ -45,16 +45,15 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Starts without folders. `wake` is called, on a thread of notify's, when there is something
-    /// to drain; it must not block.
-    pub fn start(wake: impl Fn() + Send + 'static) -> Self {
+    /// Starts without folders. `told` is called on a thread of notify's for each thing that it
+    /// tells, with whether that is the first one to drain. It may rest for some milliseconds: what
+    /// comes meanwhile waits in the kernel, which merges hints that are equal.
+    pub fn start(mut told: impl FnMut(bool) + Send + 'static) -> Self {
         let pending = Arc::new(Mutex::new(Pending::default()));
         let noted = Arc::clone(&pending);
-        let watcher = notify::recommended_watcher(move |told: notify::Result<notify::Event>| {
-            let is_first = locked(&noted).note(told);
-            if is_first {
-                wake();
-            }
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let is_first = locked(&noted).note(event);
+            told(is_first);
         });
         let mut hints = Self {
             watcher: None,

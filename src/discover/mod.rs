@@ -4,6 +4,7 @@
 //!
 //! Start at [`Scanner::changes`], which is the truth; [`Hints`] only says when it is worth a call.
 
+mod exact;
 mod glob;
 mod rotated;
 mod trouble;

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hashbrown::HashMap;
+
+use super::exact::is_exact;
 use super::glob::{DiscoverError, Excludes, Pattern};
 use super::seen::{Changes, Found, Node, Seen, Stamp};
 use super::walk::{Rules, walk};
@@ -11,6 +14,9 @@ use crate::model::{Now, SourceId, UnixNanos};
 /// All folders are read again after this time, even if none looks changed: some network file
 /// systems keep no exact change times.
 pub const WALK_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// The same where each folder is on a file system that does: for what nobody has thought of.
+pub(super) const EXACT_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// A folder that changed less than this before it was read may have changed after it, too, with
 /// the same time: the coarsest file systems count in steps of two seconds.
@@ -51,6 +57,10 @@ pub struct Scanner {
     sources: Vec<(Rules, Vec<Pattern>)>,
     pub(super) seen: Seen,
     walked: Option<Now>,
+    /// Each folder of the last walk keeps exact change times.
+    is_exact: bool,
+    /// The last look was no walk.
+    is_calm: bool,
 }
 
 impl Scanner {
@@ -71,13 +81,16 @@ impl Scanner {
             sources: sources.collect::<Result<_, _>>()?,
             seen: Seen::default(),
             walked: None,
+            is_exact: false,
+            is_calm: false,
         })
     }
 
     /// Looks, and says what changed since the last call. When no folder changed that costs one
     /// stat for each folder and each matching link, however many files are in them.
     pub fn changes(&mut self, now: Now) -> Changes {
-        if self.is_unchanged(now) {
+        self.is_calm = self.is_unchanged(now);
+        if self.is_calm {
             return Changes::default();
         }
         self.walked = Some(now);
@@ -94,7 +107,32 @@ impl Scanner {
                 break;
             }
         }
+        self.is_exact = self.has_exact_folders();
         self.seen.finish()
+    }
+
+    /// Whether the last look found nothing changed, and notify tells of each change: then it is
+    /// enough to look when it does. It tells nothing of a folder that is not there yet, or of what
+    /// a link leads to.
+    #[must_use]
+    pub fn may_rest(&self) -> bool {
+        let has_links = !self.seen.links.is_empty();
+        self.is_calm
+            && self.is_exact
+            && !has_links
+            && self.seen.folders.values().all(Option::is_some)
+    }
+
+    /// How many folders a look asks for.
+    #[must_use]
+    pub fn folder_count(&self) -> usize {
+        self.seen.folders.len()
+    }
+
+    fn has_exact_folders(&self) -> bool {
+        let mut devices = HashMap::new();
+        self.folders()
+            .all(|(path, node)| *devices.entry(node.device).or_insert_with(|| is_exact(path)))
     }
 
     /// Every file of the last look, in no order.
@@ -119,7 +157,8 @@ impl Scanner {
         let is_folder_unchanged = |folder: (&PathBuf, &Option<Stamp>)| {
             folder.1.is_none_or(|stamp| is_settled(stamp, walked.wall)) && is_as_it_was(folder)
         };
-        now.mono.saturating_sub(walked.mono) < WALK_AGE_MAX
+        let age_max = if self.is_exact { EXACT_AGE_MAX } else { WALK_AGE_MAX };
+        now.mono.saturating_sub(walked.mono) < age_max
             && self.seen.folders.iter().all(is_folder_unchanged)
             && self.seen.links.iter().all(|(path, before)| stamp(path).map(|at| at.node) == *before)
     }

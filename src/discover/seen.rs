@@ -99,18 +99,17 @@ impl Stamp {
 /// What a path led to. Spares a stat, because the folder's listing has the inode number.
 #[derive(Debug)]
 struct Known {
-    path: Arc<Path>,
     /// The inode number in the folder's listing: of the link, if it is one. Differs from the
     /// node's on overlays and under mounts.
     listed: u64,
     node: Node,
-    turn: u64,
+    turn: u32,
 }
 
 #[derive(Debug)]
 struct Place {
     name: Name,
-    turn: u64,
+    turn: u32,
 }
 
 /// A name for a file, best first.
@@ -128,7 +127,7 @@ pub(super) struct Name {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Counts walks, so that what the current one did not meet can be told.
-    pub(super) turn: u64,
+    pub(super) turn: u32,
     known: HashMap<Arc<Path>, Known>,
     files: HashMap<Node, Place>,
     /// Of the current walk: files not in `files`, and other names of those that are.
@@ -175,15 +174,18 @@ impl Seen {
 
     /// The path and file behind a listed name, if it is as it was.
     pub(super) fn known(&mut self, path: &Path, listed: u64) -> Option<(Arc<Path>, Node)> {
-        let known = self.known.get_mut(path).filter(|known| known.listed == listed)?;
+        let (path, known) = self.known.get_key_value_mut(path)?;
+        if known.listed != listed {
+            return None;
+        }
         known.turn = self.turn;
-        Some((Arc::clone(&known.path), known.node))
+        Some((Arc::clone(path), known.node))
     }
 
     /// Remembers what a listed name led to.
     pub(super) fn learn(&mut self, path: &Path, listed: u64, node: Node) -> Arc<Path> {
         let path: Arc<Path> = path.into();
-        let known = Known { path: Arc::clone(&path), listed, node, turn: self.turn };
+        let known = Known { listed, node, turn: self.turn };
         self.known.insert(Arc::clone(&path), known);
         path
     }
@@ -209,7 +211,7 @@ impl Seen {
     pub(super) fn finish(&mut self) -> Changes {
         let mut changes = Changes::default();
         let turn = self.turn;
-        for (node, name) in self.new_names.drain() {
+        for (node, name) in std::mem::take(&mut self.new_names) {
             let place = self.files.get_mut(&node).expect("BUG: a second name without a first");
             if place.turn < turn {
                 let (path, stem) = (Arc::clone(&name.path), Arc::clone(&name.stem));
@@ -227,7 +229,7 @@ impl Seen {
             stays
         });
         self.known.retain(|path, known| known.turn == turn || is_hidden(path));
-        for (node, name) in self.new_files.drain() {
+        for (node, name) in std::mem::take(&mut self.new_files) {
             changes.appeared.push(found(node, &name));
             self.files.insert(node, Place { name, turn });
         }

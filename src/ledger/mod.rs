@@ -69,6 +69,10 @@ impl Ledger {
         let before = self.read_to().offset;
         assert!(before <= end.offset, "BUG: stretches out of order: {before:?}, {:?}", end.offset);
         let seq = self.next_seq();
+        if self.open.is_empty() {
+            // Not the four that a queue begins with: many files have one at a time.
+            self.open.reserve_exact(1);
+        }
         self.open.push_back(Slot { end, pending: tickets });
         self.advance();
         seq
@@ -132,6 +136,10 @@ impl Ledger {
             self.watermark = *end;
             self.open.pop_front();
             self.first += 1;
+        }
+        if self.open.is_empty() {
+            // Of many files most are settled: room for the next stretch is taken again.
+            self.open = VecDeque::new();
         }
         before < self.watermark.offset
     }

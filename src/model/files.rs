@@ -77,6 +77,14 @@ pub trait Files {
     /// Those of `fstat(2)`.
     fn stat(&mut self, file: &Self::File) -> io::Result<FileStat>;
 
+    /// The size of an open file, as [`Files::stat`] says it, but cheaper where that is possible.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    fn size(&mut self, file: &Self::File) -> io::Result<u64> {
+        Ok(self.stat(file)?.size)
+    }
+
     /// Looks at what has a name.
     ///
     /// # Errors
@@ -109,6 +117,12 @@ pub trait Files {
     /// # Errors
     /// Those of `open(2)` and `write(2)`.
     fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Adds `bytes` to what [`Files::write`] has begun; nothing is durable yet.
+    ///
+    /// # Errors
+    /// Those of `open(2)` and `write(2)`.
+    fn append(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes the content of `path` durable.
     ///

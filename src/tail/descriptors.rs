@@ -67,8 +67,8 @@ impl<H> Reader<H> {
             return Ok(false);
         };
         let opened = self.open_within_limit(&path, files);
+        self.look_ats[idx] = now.mono + self.look_busy();
         let Some(file) = self.slots[idx].as_mut() else { return Ok(false) };
-        file.look_at = now.mono + self.options.look_busy;
         match opened {
             Ok((handle, stat)) if stat.identity == file.identity => {
                 file.handle = Some(handle);
@@ -119,10 +119,10 @@ impl<H> Reader<H> {
     pub(super) fn keep_budget<D: Files<File = H>>(&mut self, now: Now, files: &mut D) {
         let budget = self.options.budget;
         loop {
-            let deleted = |file: &&Tracked<H>| file.is_deleted && file.handle.is_some();
             let (mut count, mut bytes, mut oldest) = (0, 0, None);
-            for (idx, file) in self.slots.iter().enumerate() {
-                let Some(file) = file.as_ref().filter(deleted) else { continue };
+            for idx in self.deleted.iter().copied() {
+                let file = self.slots[idx].as_ref().filter(|file| file.handle.is_some());
+                let Some(file) = file else { continue };
                 count += 1;
                 bytes += file.size;
                 if oldest.is_none_or(|(rank, _)| file.rank < rank) {

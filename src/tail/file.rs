@@ -51,12 +51,16 @@ pub(super) struct Tracked<H> {
     pub(super) modified: UnixNanos,
     /// When the file last grew or was opened.
     pub(super) grew_at: Duration,
-    /// When to look at its size again.
-    pub(super) look_at: Duration,
     /// When it was last read.
     pub(super) used_at: Duration,
     /// Not read before this: a copy of what was here before may turn up, and goes first.
     pub(super) not_before: Duration,
+    /// It grew lately, as of the last look.
+    pub(super) is_busy: bool,
+    /// How often only its size was looked at since the last look.
+    pub(super) glances: u8,
+    /// There may be others of its stem.
+    pub(super) has_kin: bool,
     /// It is in the queue of files to read.
     pub(super) is_queued: bool,
     /// Its place among the generations of its stem, the oldest first.

@@ -65,6 +65,12 @@ impl<H> Reader<H> {
         if now.mono < file.not_before {
             return true;
         }
+        if self.expects_older(&file.stem, file.rank.0) {
+            return true;
+        }
+        if !file.has_kin {
+            return false;
+        }
         let goes_first = |other: &&usize| {
             self.slots[**other].as_ref().is_some_and(|other| {
                 other.rank < file.rank
@@ -73,22 +79,23 @@ impl<H> Reader<H> {
                     && !matches!(other.state, State::SetAside { .. })
             })
         };
-        self.expects_older(&file.stem, file.rank.0)
-            || self.generations(&file.stem).iter().any(|other| goes_first(&other))
+        self.generations(&file.stem).iter().any(|other| goes_first(&other))
     }
 
     /// The file has nothing to read for now: those that wait for it may try.
     pub(super) fn let_next_go(&mut self, idx: usize) {
         let Some(file) = self.slots[idx].as_ref() else { return };
-        let stem = Arc::clone(&file.stem);
-        self.let_go(&stem, idx);
+        if file.has_kin {
+            let stem = Arc::clone(&file.stem);
+            self.let_go(&stem, idx);
+        }
     }
 
     pub(super) fn let_go(&mut self, stem: &Path, but: usize) {
         let others: Vec<usize> =
             self.generations(stem).iter().copied().filter(|idx| *idx != but).collect();
         for idx in others {
-            if self.slots[idx].as_ref().is_some_and(Tracked::has_unseen) {
+            if self.slots[idx].as_ref().is_some_and(|file| file.has_unseen()) {
                 self.enqueue(idx);
             }
         }
@@ -99,11 +106,18 @@ impl<H> Reader<H> {
         let generations = self.by_stem.entry(Arc::clone(stem)).or_default();
         for other in &*generations {
             if let Some(file) = self.slots[*other].as_mut() {
-                file.look_at = now.mono;
+                file.has_kin = true;
+                self.look_ats[*other] = now.mono;
                 self.look_at = now.mono;
             }
         }
+        let has_kin = !generations.is_empty();
+        // Mostly it stays alone.
+        generations.reserve_exact(1);
         generations.push(idx);
+        if let Some(file) = self.slots[idx].as_mut() {
+            file.has_kin = has_kin;
+        }
     }
 
     pub(super) fn leave_stem(&mut self, stem: &Path, idx: usize) {
@@ -203,7 +217,7 @@ impl<H> Reader<H> {
         let kin = Kin::Copy { of: Some(old) };
         let resume = Resume { head: file.head, mark: read, kin };
         (file.read, file.partial, file.head) = (Mark::default(), 0, Fingerprint::default());
-        (file.grew_at, file.look_at) = (now.mono, now.mono + self.options.look_busy);
+        (file.grew_at, self.look_ats[idx]) = (now.mono, now.mono + self.options.look_busy);
         let trail = std::mem::take(&mut file.trail);
         self.bygone.truncate(BYGONE_MAX - 1);
         self.bygone.insert(0, Bygone { file: old, stem, resume, trail });
@@ -233,7 +247,9 @@ impl<H> Reader<H> {
     fn wait_for_copy(&mut self, idx: usize, now: Now) {
         let until = now.mono + COPY_FIRST;
         let Some(file) = self.slots[idx].as_mut() else { return };
-        (file.not_before, file.look_at) = (until, until);
+        (file.not_before, self.look_ats[idx]) = (until, until);
+        self.paused.retain(|other| *other != idx);
+        self.paused.push(idx);
         self.look_at = self.look_at.min(until);
     }
 

@@ -176,8 +176,19 @@ pub(super) fn read_full<D: Files>(
     buf: &mut [u8],
     offset: u64,
 ) -> io::Result<usize> {
-    let mut len = 0;
-    while len < buf.len() {
+    read_enough(files, file, buf, offset, buf.len())
+}
+
+/// Reads until `buf` has at least `enough` bytes, or is full, or the file ends.
+pub(super) fn read_enough<D: Files>(
+    files: &mut D,
+    file: &D::File,
+    buf: &mut [u8],
+    offset: u64,
+    enough: usize,
+) -> io::Result<usize> {
+    let (mut len, enough) = (0, enough.min(buf.len()));
+    while len < enough {
         match files.read_at(file, &mut buf[len..], offset + len as u64)? {
             0 => break,
             more => len += more,

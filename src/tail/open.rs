@@ -9,7 +9,7 @@ use super::file::{State, Tracked};
 use super::generations::Bygone;
 use super::identity::{self, Kin};
 use super::news::{Begin, NewFile, News};
-use super::reader::{Reader, failed, retry_pause};
+use super::reader::{BUSY_FOR, Reader, failed, retry_pause};
 use crate::model::{FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now};
 
 /// Names under which nothing was found are tried so often: for more than a minute in all. All names
@@ -219,9 +219,11 @@ impl<H> Reader<H> {
         let state = if new.is_rotated() { State::Gone } else { State::Following };
         let idx = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
+            self.look_ats.push(Duration::MAX);
             self.slots.len() - 1
         });
-        self.slots[idx] = Some(Tracked {
+        let is_busy = now.wall.since(stat.modified) < BUSY_FOR;
+        self.slots[idx] = Some(Box::new(Tracked {
             handle: Some(handle),
             key,
             source: new.source,
@@ -238,13 +240,22 @@ impl<H> Reader<H> {
             size_before: stat.size,
             modified: stat.modified,
             grew_at: now.mono,
-            look_at: now.mono + self.options.look_busy,
             used_at: now.mono,
             not_before: Duration::ZERO,
+            is_busy,
+            glances: 0,
+            has_kin: false,
             is_queued: false,
             rank: (new.rank, key),
             trail: Vec::new(),
-        });
+        }));
+        self.busy += u32::from(is_busy);
+        let pause = match state {
+            State::Following if is_busy => self.look_busy(),
+            State::Following => self.look_idle(),
+            State::Gone | State::SetAside { .. } => self.options.look_busy,
+        };
+        self.look_ats[idx] = now.mono + pause;
         self.open += 1;
         *self.devices.entry(identity.device).or_default() += 1;
         self.by_inode.insert(identity.inode(), idx);

@@ -151,7 +151,7 @@ impl<H> Reader<H> {
         // The bytes before the new offset are all the same, and no evidence of anything.
         let (offset, stamp) = (FileOffset(offset + bytes), file.read.stamp);
         (file.read, file.partial) = (Mark { offset, stamp, ..Mark::default() }, 0);
-        file.look_at = now.mono;
+        self.look_ats[idx] = now.mono;
         self.news.push(News::Skipped { file: file.key, bytes });
         self.enqueue(idx);
         None
@@ -215,7 +215,10 @@ fn fill<D: Files>(
     buf.resize(identity::TAIL_BYTES + chunk_bytes, 0);
     let from = file.read.offset.0 - tail as u64;
     let handle = file.open();
-    let len = identity::read_full(files, handle, &mut buf[..tail + chunk_bytes], from)?;
+    // What comes behind the size that was seen has a look of its own: no read to find the end.
+    let enough = usize::try_from(file.size.saturating_sub(from)).unwrap_or(usize::MAX);
+    let buf = &mut buf[..tail + chunk_bytes];
+    let len = identity::read_enough(files, handle, buf, from, enough.max(tail + 1))?;
     if !identity::begins_with(&buf[..len], file.read.tail) {
         return Ok(Filled::Changed);
     }

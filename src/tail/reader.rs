@@ -1,10 +1,12 @@
 //! Many files, one buffer: each turn hands out the next chunk of one file.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use super::chunk::Chunk;
 use super::descriptors::Budget;
@@ -33,7 +35,15 @@ pub struct Options {
 }
 
 /// A file counts as idle when it did not grow for this long.
-const BUSY_FOR: Duration = Duration::from_secs(60);
+pub(super) const BUSY_FOR: Duration = Duration::from_secs(60);
+
+/// Most files that are looked at within a second because they grew: when more grow, each is looked
+/// at less often, and a look brings more. And most of the others.
+const BUSY_PER_SECOND: u32 = 4_000;
+const IDLE_PER_SECOND: u32 = 400;
+
+/// Of an idle file only the size is asked for; so often, until all of it is again.
+const GLANCES_MAX: u8 = 5;
 
 /// Longest pause before a file that could not be opened or read is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -51,7 +61,9 @@ pub enum Turn {
 #[derive(Debug)]
 pub struct Reader<H> {
     pub(super) options: Options,
-    pub(super) slots: Vec<Option<Tracked<H>>>,
+    pub(super) slots: Vec<Option<Box<Tracked<H>>>>,
+    /// When to look at the size of each again. Apart from them: it is gone through each second.
+    pub(super) look_ats: Vec<Duration>,
     /// Places in `slots` without a file.
     pub(super) free: Vec<usize>,
     pub(super) by_inode: HashMap<(u64, u64), usize>,
@@ -70,6 +82,12 @@ pub struct Reader<H> {
     pub(super) missing: Vec<Missing>,
     /// Truncated generations, the last one first: a copy may turn up.
     pub(super) bygone: Vec<Bygone>,
+    /// Files that are not read before a time.
+    pub(super) paused: Vec<usize>,
+    /// Files without a name anywhere.
+    pub(super) deleted: Vec<usize>,
+    /// How many files grew lately.
+    pub(super) busy: u32,
     /// How many descriptors of log files are open.
     pub(super) open: usize,
     pub(super) look_at: Duration,
@@ -85,6 +103,7 @@ impl<H> Reader<H> {
         Self {
             options,
             slots: Vec::new(),
+            look_ats: Vec::new(),
             free: Vec::new(),
             by_inode: HashMap::new(),
             devices: HashMap::new(),
@@ -95,6 +114,9 @@ impl<H> Reader<H> {
             held: Vec::new(),
             missing: Vec::new(),
             bygone: Vec::new(),
+            paused: Vec::new(),
+            deleted: Vec::new(),
+            busy: 0,
             open: 0,
             look_at: Duration::ZERO,
             next_key,
@@ -153,7 +175,7 @@ impl<H> Reader<H> {
         let Some(file) = self.slots[idx].as_mut() else { return };
         let old = std::mem::replace(&mut file.path, Arc::clone(path));
         file.is_named = true;
-        file.look_at = now.mono;
+        self.look_ats[idx] = now.mono;
         self.look_at = now.mono;
         let key = file.key;
         if self.by_path.get(&old) == Some(&idx) {
@@ -193,7 +215,7 @@ impl<H> Reader<H> {
             return;
         }
         file.grew_at = now.mono;
-        file.look_at = now.mono;
+        self.look_ats[idx] = now.mono;
         let file = file.key;
         let news = if is_gone { News::Rotated { file } } else { News::Unrotated { file } };
         self.news.push(news);
@@ -202,6 +224,9 @@ impl<H> Reader<H> {
     /// A file may have grown: looks at it.
     pub fn hint<D: Files<File = H>>(&mut self, path: &Path, now: Now, files: &mut D) {
         if let Some(&idx) = self.by_path.get(path) {
+            if let Some(file) = self.slots[idx].as_mut() {
+                file.glances = GLANCES_MAX;
+            }
             self.look_at_one(idx, now, files);
         }
     }
@@ -254,21 +279,48 @@ impl<H> Reader<H> {
     fn look<D: Files<File = H>>(&mut self, now: Now, files: &mut D) {
         self.open_waiting(now, files);
         for idx in 0..self.slots.len() {
-            if self.slots[idx].as_ref().is_some_and(|file| file.look_at <= now.mono) {
+            if self.look_ats[idx] <= now.mono && !self.is_unchanged(idx, now, files) {
                 self.look_at_one(idx, now, files);
             }
         }
         self.review_held(now, files);
         self.give_up_missing(now);
         self.keep_budget(now, files);
-        let held = self.slots.iter().flatten().map(|file| file.not_before);
-        let soon = held.filter(|until| now.mono < *until).min();
+        let slots = &self.slots;
+        let until = |idx: usize| slots[idx].as_ref().map_or(Duration::ZERO, |file| file.not_before);
+        self.paused.retain(|idx| now.mono < until(*idx));
+        let soon = self.paused.iter().map(|idx| until(*idx)).min();
         let next = now.mono + self.options.look_busy;
         self.look_at = soon.map_or(next, |soon| soon.min(next));
     }
 
+    /// A glance at a file that is idle: whether it has the size that it had.
+    fn is_unchanged<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) -> bool {
+        let look_idle = self.look_idle();
+        let Some(file) = self.slots[idx].as_mut() else { return false };
+        let is_idle = !file.is_busy && file.state == State::Following && !file.has_unseen();
+        let Some(handle) = file.handle.as_ref().filter(|_| is_idle) else { return false };
+        if file.glances == GLANCES_MAX || files.size(handle).ok() != Some(file.size) {
+            return false;
+        }
+        file.glances += 1;
+        self.look_ats[idx] = now.mono + look_idle;
+        true
+    }
+
+    /// How long to wait before the next look at a file that grew lately.
+    pub(super) fn look_busy(&self) -> Duration {
+        self.options.look_busy.max(self.busy * Duration::from_secs(1) / BUSY_PER_SECOND)
+    }
+
+    /// The same for any other file.
+    pub(super) fn look_idle(&self) -> Duration {
+        let files = u32::try_from(self.by_inode.len()).unwrap_or(u32::MAX).min(1_000_000);
+        self.options.look_idle.max(files * Duration::from_secs(1) / IDLE_PER_SECOND)
+    }
+
     fn look_at_one<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
-        let look_idle = self.options.look_idle;
+        let (look_busy, look_idle) = (self.look_busy(), self.look_idle());
         let Some(file) = self.slots[idx].as_mut() else { return };
         let looked = match &file.handle {
             Some(handle) => files.stat(handle),
@@ -282,11 +334,11 @@ impl<H> Reader<H> {
             }
             // The name is another file's: the next scan says what became of this one.
             Ok(_) => {
-                file.look_at = now.mono + look_idle;
+                self.look_ats[idx] = now.mono + look_idle;
                 return;
             }
             Err(_) if file.handle.is_none() => {
-                file.look_at = now.mono + look_idle;
+                self.look_ats[idx] = now.mono + look_idle;
                 return;
             }
             Err(error) => {
@@ -296,7 +348,7 @@ impl<H> Reader<H> {
         };
         // What was compressed does not grow.
         if file.handle.is_none() && is_compressed(&file.path) {
-            file.look_at = now.mono + look_idle;
+            self.look_ats[idx] = now.mono + look_idle;
             return;
         }
         if let State::SetAside { gone, .. } = file.state {
@@ -311,14 +363,21 @@ impl<H> Reader<H> {
             self.news.push(News::Size { file: file.key, size: stat.size });
         }
         let quiet = now.mono.saturating_sub(file.grew_at);
-        let is_busy = file.is_gone() && file.handle.is_some() || quiet < BUSY_FOR;
-        file.look_at = now.mono + if is_busy { self.options.look_busy } else { look_idle };
-        if now.mono < file.not_before {
-            file.look_at = file.look_at.min(file.not_before);
-        }
+        file.glances = 0;
+        let was_busy = std::mem::replace(&mut file.is_busy, quiet < BUSY_FOR);
+        self.busy = self.busy + u32::from(file.is_busy) - u32::from(was_busy);
+        let next = now.mono
+            + match file.state {
+                State::Following if file.is_busy => look_busy,
+                State::Gone if file.is_busy || file.handle.is_some() => self.options.look_busy,
+                State::Following | State::Gone | State::SetAside { .. } => look_idle,
+            };
+        let is_paused = now.mono < file.not_before;
+        self.look_ats[idx] = if is_paused { next.min(file.not_before) } else { next };
         let is_deleted = stat.links == 0 && file.handle.is_some();
         if is_deleted && !std::mem::replace(&mut file.is_deleted, true) {
             file.is_named = false;
+            self.deleted.push(idx);
             self.news.push(News::Deleted { file: file.key });
         }
         if stat.size < file.seen().0 {
@@ -355,6 +414,11 @@ impl<H> Reader<H> {
         let Some(file) = self.slots[idx].take() else { return };
         self.news.push(News::Closed { file: file.key });
         self.open -= usize::from(file.handle.is_some());
+        self.busy -= u32::from(file.is_busy);
+        if file.is_deleted {
+            self.deleted.retain(|other| *other != idx);
+        }
+        self.look_ats[idx] = Duration::MAX;
         self.free.push(idx);
         let device = file.identity.device;
         self.by_inode.remove(&(device, file.identity.inode));
@@ -378,7 +442,7 @@ impl<H> Reader<H> {
             State::Following => (false, 0),
         };
         file.state = State::SetAside { gone, tries };
-        file.look_at = now.mono + retry_pause(tries);
+        self.look_ats[idx] = now.mono + retry_pause(tries);
         let (key, news) = (file.key, failed(&file.path, error));
         self.news.push(news);
         self.news.push(News::SetAside { file: key });

@@ -333,6 +333,14 @@ impl Files for Disk {
         Ok(())
     }
 
+    fn append(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let blob = self.blob(path)?;
+        let result = self.state_operation();
+        let len = if result.is_ok() { bytes.len() } else { self.rng.usize(0..=bytes.len()) };
+        blob.borrow_mut().bytes.extend_from_slice(&bytes[..len]);
+        result
+    }
+
     fn sync(&mut self, path: &Path) -> io::Result<()> {
         self.state_operation()?;
         let blob = self.blob(path)?;

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::discover::scan::EXACT_AGE_MAX;
 
 #[test]
 fn files_come_move_and_go() {
@@ -153,12 +154,12 @@ fn quiet_folders_are_not_read_again() {
     assert_eq!(scanner.files().count(), 2 + number);
     scanner.changes(at(3));
     assert_eq!(scanner.seen.turn, 2);
-    scanner.changes(at(2 + WALK_AGE_MAX.as_secs()));
+    scanner.changes(at(2 + EXACT_AGE_MAX.as_secs()));
     assert_eq!(scanner.seen.turn, 3);
 
     // A folder that has just changed is read again, whatever its time says.
-    scanner.changes(now(1000));
-    scanner.changes(now(1001));
+    scanner.changes(now(2000));
+    scanner.changes(now(2001));
     assert_eq!(scanner.seen.turn, 5);
 }
 

@@ -1,5 +1,6 @@
 //! notify, live, and what is made of it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -63,9 +64,33 @@ fn a_folder_floods_above_a_thousand_a_second() {
     check(5000, 40_000, true);
     check(1001, 40_000, false);
 
-    flood.note(Path::new("/other"), 1, Duration::ZERO);
-    flood.forget(Duration::from_secs(80));
-    assert_eq!(format!("{flood:?}"), format!("{:?}", Flood::default()));
+    // It has flooded twice within a minute: then it is polled for longer.
+    check(1, 99_999, false);
+    check(1, 100_000, true);
+
+    flood.forget(Duration::from_secs(159));
+    assert!(!format!("{flood:?}").contains("{}"), "its past counts");
+    flood.forget(Duration::from_secs(161));
+    assert!(format!("{flood:?}").contains("{}"));
+}
+
+/// Folders of which none has a thousand hints, but all together more than six thousand.
+#[test]
+fn many_folders_flood_together_and_the_quiet_ones_are_spared() {
+    let mut flood = Flood::default();
+    let folder = |number: u64| PathBuf::from(format!("/logs/{number}"));
+    let mut flooded = BTreeSet::new();
+    for milli in 0..10_000 {
+        // Folder 0 has one hint a second, each of the others fifty.
+        for number in 0..=200 {
+            let has_hint = if number == 0 { milli % 1000 == 0 } else { milli % 20 == number % 20 };
+            let now = Duration::from_millis(milli);
+            if has_hint && !flooded.contains(&number) && !flood.note(&folder(number), 1, now) {
+                flooded.insert(number);
+            }
+        }
+    }
+    assert!((170..=195).contains(&flooded.len()), "{}: so that 1,000 are left", flooded.len());
 }
 
 /// Hints of a real watcher.
@@ -77,9 +102,9 @@ struct Live {
 impl Live {
     fn new(scanner: &Scanner) -> Self {
         let (wake, woken) = channel();
-        let mut hints = Hints::start(move || {
+        let mut hints = Hints::start(move |is_first| {
             // After the test nobody listens.
-            let _ = wake.send(());
+            let _ = is_first.then(|| wake.send(()));
         });
         hints.watch(scanner.folders(), now(0));
         Self { hints, woken }
