@@ -206,14 +206,14 @@ impl Builder {
             let registry = Arc::clone(&self.common.registry);
             let shared = Shared { registry, windows: Arc::clone(&self.windows) };
             let log = FileLog::new(self.common.metrics.clone());
-            let mut pipeline = self.pipeline(true);
-            if 2 * readers <= cores {
-                pipeline.help(format!("skald-press-{idx}"));
-            }
-            let worker = Worker::new(options, pipeline, shared, log);
             let is_own = |idx: &usize| control::reader_of(*idx, readers) == reader;
             let own: Vec<usize> = (0..self.common.sources.len()).filter(is_own).collect();
             let (ways, bell, inbox) = self.lanes(&own, false);
+            let mut pipeline = self.pipeline(true);
+            if 2 * readers <= cores {
+                pipeline.help(format!("skald-press-{idx}"), bell.clone());
+            }
+            let worker = Worker::new(options, pipeline, shared, log);
             let (clock, name) = (self.common.clock, format!("skald-read-{idx}"));
             let pulse = self.common.pulses.add(&name, clock.now());
             let shell = FileShell { worker, ways, inbox, bell: bell.clone(), clock, pulse };
@@ -243,12 +243,12 @@ impl Builder {
         let is_stdin = |source: &crate::config::Source| source.input == Input::Stdin;
         let Some(idx) = self.config.sources.iter().position(is_stdin) else { return Ok(None) };
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
+        let (ways, bell, inbox) = self.lanes(&[idx], true);
         let mut pipeline = self.pipeline(false);
         if 2 <= cores() {
-            pipeline.help("skald-press-in".to_owned());
+            pipeline.help("skald-press-in".to_owned(), bell.clone());
         }
         let worker = StdinWorker::new(control::numbered(idx), line_bytes, pipeline);
-        let (ways, bell, inbox) = self.lanes(&[idx], true);
         let (asks, asked) = sync_channel(1);
         let tee = if self.extras.tee {
             let output = io::stdout();

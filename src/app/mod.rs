@@ -15,6 +15,7 @@ mod board;
 mod crowd;
 mod file_log;
 mod finder;
+mod helper;
 mod joins;
 mod known;
 mod outbox;

@@ -16,6 +16,8 @@ pub struct Outbox(Vec<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     sealed: VecDeque<Sealed>,
+    /// One more is on its way here: it was closed, and another thread seals it.
+    is_closing: bool,
     /// The open batch takes no more lines until one of these is taken.
     is_stuck: bool,
 }
@@ -37,16 +39,30 @@ impl Outbox {
         queue.sealed.pop_front()
     }
 
-    /// Whether no batch waits.
+    /// Whether no batch waits, or is on its way here.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|queue| queue.sealed.is_empty())
+        self.tenants().all(|tenant| self.is_clear(tenant))
     }
 
     /// Whether no batch of `tenant` waits.
     #[must_use]
     pub fn is_empty_for(&self, tenant: TenantId) -> bool {
         self.0[tenant.idx()].sealed.is_empty()
+    }
+
+    /// Whether no batch of `tenant` waits, or is on its way here: then the next one can be closed.
+    pub(super) fn is_clear(&self, tenant: TenantId) -> bool {
+        self.is_empty_for(tenant) && !self.is_closing(tenant)
+    }
+
+    pub(super) fn is_closing(&self, tenant: TenantId) -> bool {
+        self.0[tenant.idx()].is_closing
+    }
+
+    /// The next batch of `tenant` that is put here was closed.
+    pub(super) fn set_closing(&mut self, tenant: TenantId) {
+        self.0[tenant.idx()].is_closing = true;
     }
 
     pub(super) fn has_room(&self, tenant: TenantId) -> bool {
@@ -61,9 +77,9 @@ impl Outbox {
         self.0[tenant.idx()].is_stuck = true;
     }
 
-    pub(super) fn extend(&mut self, sealed: Option<Sealed>) {
-        if let Some(sealed) = sealed {
-            self.0[sealed.tenant.idx()].sealed.push_back(sealed);
-        }
+    pub(super) fn put(&mut self, sealed: Sealed) {
+        let queue = &mut self.0[sealed.tenant.idx()];
+        queue.is_closing = false;
+        queue.sealed.push_back(sealed);
     }
 }

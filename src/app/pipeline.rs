@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::outbox::Outbox;
 use super::press::Press;
+use super::wake::Doorbell;
 use crate::batch::{Base, Batcher, Found, Options, Pushed, Sealed};
 use crate::model::{
     Counts, Entry, FileKey, FileOffset, Flag, Now, OUTPUTS, Pool, Reason, SourceId, Stamp,
@@ -110,7 +111,6 @@ pub struct Pipeline {
     /// The guard's window of each source, see `Batcher::find`.
     epochs: Vec<u64>,
     batches: Press,
-    outbox: Outbox,
     tally: Tally,
     metrics: Metrics,
     /// How many of the streams in the gauge are this worker's.
@@ -129,22 +129,24 @@ impl Pipeline {
     ) -> Self {
         let base = |source: &Source| base(&source.plan, source.tenant);
         let parser = |source: &Source| Parser::new(Arc::clone(&source.plan), stamps_follow);
+        let tenants = pool.tenants();
+        let batcher = Batcher::new(options, sources.iter().map(base).collect(), &pool);
         Self {
             parsers: sources.iter().map(parser).collect(),
             counters: sources.iter().map(|source| metrics.source(&source.name)).collect(),
             epochs: vec![0; sources.len()],
-            batches: Press::new(Batcher::new(options, sources.iter().map(base).collect(), &pool)),
+            batches: Press::new(batcher, tenants),
             sources,
-            outbox: Outbox::new(pool.tenants()),
             tally: Tally::default(),
             metrics,
             streams: 0,
         }
     }
 
-    /// From now on a thread of this name helps to compress.
-    pub fn help(&mut self, name: String) {
-        self.batches.help(name);
+    /// From now on a thread of this name helps to compress and to seal, and rings `bell` when a
+    /// sealed batch is to be taken.
+    pub fn help(&mut self, name: String, bell: Doorbell) {
+        self.batches.help(name, bell);
     }
 
     /// Lines of `source` follow: its guard may have moved a label, or begun to count anew.
@@ -174,15 +176,15 @@ impl Pipeline {
         let before = *stamp;
         loop {
             *stamp = before;
-            let (batches, outbox, source, epoch) =
-                (&mut self.batches, &mut self.outbox, &self.sources[idx], self.epochs[idx]);
+            let (batches, source, epoch) =
+                (&mut self.batches, &self.sources[idx], self.epochs[idx]);
             let then = |verdict: Verdict<'_>| match verdict {
                 Verdict::Drop(reason) => Taken::Dropped(reason),
                 Verdict::Emit(entry) if from.limit < entry.time => {
                     Taken::Not(Stop::Ahead(entry.time))
                 }
                 Verdict::Emit(entry) => {
-                    let place = Place { batches, outbox, source, epoch };
+                    let place = Place { batches, source, epoch };
                     place.take(from, &entry, input, now)
                 }
             };
@@ -222,8 +224,8 @@ impl Pipeline {
         for flag in self.parsers[idx].flags().iter() {
             self.tally.flagged[flag as usize] += 1;
         }
-        if self.batches.batcher.is_full(tenant) && self.outbox.is_empty_for(tenant) {
-            self.outbox.extend(self.batches.seal(tenant, now));
+        if self.batches.batcher.is_full(tenant) && self.batches.outbox.is_clear(tenant) {
+            self.batches.seal(tenant, now);
         }
         Ok(())
     }
@@ -293,15 +295,18 @@ impl Pipeline {
     /// # Errors
     /// Why nothing of `tenant` may be read now.
     pub fn reserve(&mut self, tenant: TenantId, bytes: u64, now: Now) -> Result<(), Stop> {
-        if self.outbox.is_stuck(tenant) {
+        let batches = &mut self.batches;
+        if batches.outbox.is_stuck(tenant) {
             return Err(Stop::Busy);
         }
-        if self.batches.batcher.reserve(tenant, bytes) {
+        if batches.batcher.reserve(tenant, bytes) {
             return Ok(());
         }
         // Sealing gives back what compression saves, and sends what only Loki can give back.
-        if self.outbox.has_room(tenant) {
-            self.outbox.extend(self.batches.seal(tenant, now));
+        batches.finish(tenant);
+        if batches.outbox.has_room(tenant) {
+            batches.seal(tenant, now);
+            batches.finish(tenant);
         }
         if self.batches.batcher.reserve(tenant, bytes) { Ok(()) } else { Err(Stop::NoPermit) }
     }
@@ -309,47 +314,51 @@ impl Pipeline {
     /// Gives back what was reserved and not used, and seals the batches whose time has come; of a
     /// tenant with `more` to read at once, that is only when it has reached its age.
     pub fn settle_down(&mut self, more: impl Fn(TenantId) -> bool, now: Now) {
-        self.batches.batcher.release_spare();
-        for tenant in self.outbox.tenants() {
+        let batches = &mut self.batches;
+        batches.collect();
+        batches.batcher.release_spare();
+        for tenant in batches.outbox.tenants() {
             let is_past = |at: Option<Duration>| at.is_some_and(|at| at <= now.mono);
-            let (due, old) =
-                (self.batches.batcher.due_at(tenant), self.batches.batcher.old_at(tenant));
+            let (due, old) = (batches.batcher.due_at(tenant), batches.batcher.old_at(tenant));
             let is_time = is_past(due) && (is_past(old) || !more(tenant));
-            if is_time && self.outbox.is_empty_for(tenant) {
-                self.outbox.extend(self.batches.seal(tenant, now));
+            if is_time && batches.outbox.is_clear(tenant) {
+                batches.seal(tenant, now);
             }
         }
     }
 
-    /// Closes the open batches.
+    /// Seals the open batches, and waits until they are in the outbox.
     pub fn seal(&mut self, now: Now) {
-        for tenant in self.outbox.tenants() {
-            self.outbox.extend(self.batches.seal(tenant, now));
+        for tenant in self.batches.outbox.tenants() {
+            self.batches.seal(tenant, now);
+            self.batches.finish(tenant);
         }
     }
 
     /// When an open batch wants to be sealed and can be.
     #[must_use]
     pub fn due_at(&self) -> Option<Duration> {
-        let tenants = self.outbox.tenants().filter(|tenant| self.outbox.is_empty_for(*tenant));
+        let outbox = &self.batches.outbox;
+        let tenants = outbox.tenants().filter(|tenant| outbox.is_clear(*tenant));
         tenants.filter_map(|tenant| self.batches.batcher.due_at(tenant)).min()
     }
 
     /// The sealed batches, to be taken when the stretches they hold lines of were issued.
     pub fn outbox(&mut self) -> &mut Outbox {
-        &mut self.outbox
+        &mut self.batches.outbox
     }
 
     /// The next sealed batch, whoever's. To be called when the stretch it holds lines of was
     /// issued.
     pub fn take_sealed(&mut self) -> Option<Sealed> {
-        self.outbox.tenants().find_map(|tenant| self.outbox.take(tenant))
+        let outbox = self.outbox();
+        outbox.tenants().find_map(|tenant| outbox.take(tenant))
     }
 
-    /// Whether sealed batches wait.
+    /// Whether sealed batches wait, or are being sealed.
     #[must_use]
     pub fn has_sealed(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.batches.outbox.is_empty()
     }
 
     /// All sources.
@@ -373,7 +382,7 @@ impl Pipeline {
     /// Whether there is neither an open nor a sealed batch.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.batches.batcher.is_empty() && self.outbox.is_empty()
+        self.batches.batcher.is_empty() && self.batches.outbox.is_empty()
     }
 }
 
@@ -396,7 +405,6 @@ enum Taken {
 /// Where an entry goes.
 struct Place<'a> {
     batches: &'a mut Press,
-    outbox: &'a mut Outbox,
     source: &'a Source,
     epoch: u64,
 }
@@ -436,11 +444,12 @@ impl Place<'_> {
 
     fn seal(&mut self, now: Now) -> ControlFlow<Stop> {
         let tenant = self.source.tenant;
-        if !self.outbox.is_empty_for(tenant) {
-            self.outbox.set_stuck(tenant);
+        self.batches.finish(tenant);
+        if !self.batches.outbox.is_empty_for(tenant) {
+            self.batches.outbox.set_stuck(tenant);
             return ControlFlow::Break(Stop::Busy);
         }
-        self.outbox.extend(self.batches.seal(tenant, now));
+        self.batches.seal(tenant, now);
         ControlFlow::Continue(())
     }
 

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::Sealed;
-use super::open::{Open, PIECE_BYTES, Part, Piece, pack};
+use super::closed::{Closed, ClosedPart, keep};
+use super::open::{Open, PIECE_BYTES, Part, Piece};
 use super::streams::{Base, Found, StreamId, Streams};
 use crate::ledger::Ticket;
 use crate::model::{
     Counts, ENTRY_WEIGHT, Entry, FileKey, Now, ORIGINAL_TIMESTAMP, PUSH_BYTES_MAX, PUSH_WEIGHT_MAX,
     Pair, Pool, SourceId, TenantId,
 };
-use crate::wire::{self, Compressor, EntryLen, EntryParts};
+use crate::wire::{self, EntryLen, EntryParts};
 
 /// What the configuration says about batches.
 #[derive(Debug, Clone)]
@@ -24,13 +24,6 @@ pub struct Options {
     /// Whether structured metadata is sent at all.
     pub metadata: bool,
 }
-
-/// Streams whose entries are fewer bytes than this are compressed together with their neighbours,
-/// which costs a copy of them.
-const ALONE_BYTES: usize = 16 * 1024;
-
-/// Most buffers of at most two pieces each that are kept for the next entries.
-const SPARES_MAX: usize = 24;
 
 /// What became of an entry that was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +52,6 @@ pub struct Batcher {
     spare: Vec<Vec<u8>>,
     /// Pieces that wait to be compressed.
     full: Vec<Piece>,
-    compressor: Compressor,
-    /// Scratch of sealing: what is not compressed yet, and the body.
-    rest: Vec<u8>,
-    body: Vec<u8>,
 }
 
 impl Batcher {
@@ -78,9 +67,6 @@ impl Batcher {
             new_tickets: 0,
             spare: Vec::new(),
             full: Vec::new(),
-            compressor: Compressor::default(),
-            rest: Vec::new(),
-            body: Vec::new(),
         }
     }
 
@@ -191,103 +177,69 @@ impl Batcher {
         (open.entries != 0).then(|| open.opened_at + self.options.age_max)
     }
 
-    /// A part of an open batch that can be compressed now, before it is sealed, here or on another
-    /// thread. It has to be [put](Batcher::put) back.
-    pub fn full_piece(&mut self) -> Option<Piece> {
-        let piece = self.full.pop()?;
-        self.open[piece.tenant.idx()].out += 1;
-        Some(piece)
+    /// Whether `tenant`'s batch is less than a piece, so that no piece of it was taken out.
+    #[must_use]
+    pub fn is_small(&self, tenant: TenantId) -> bool {
+        self.open[tenant.idx()].encoded <= PIECE_BYTES
     }
 
-    /// Makes pieces of what is left in `tenant`'s batch, before it is sealed by several threads.
-    pub fn cut(&mut self, tenant: TenantId) {
-        for (idx, part) in (0..).zip(&mut self.open[tenant.idx()].parts) {
-            if ALONE_BYTES <= part.bytes.len() {
-                self.full.push(part.cut(tenant, idx, Vec::new()));
-            }
-        }
+    /// A part of an open batch that is to be compressed now, before it is sealed, here or on
+    /// another thread. It has to be [put](Batcher::put) back, for its memory.
+    pub fn full_piece(&mut self) -> Option<Piece> {
+        self.full.pop()
     }
 
     /// Takes back a piece that was compressed, which frees memory.
     pub fn put(&mut self, piece: Piece) {
         let open = &mut self.open[piece.tenant.idx()];
-        open.out -= 1;
-        open.let_go(piece.bytes.len().saturating_sub(piece.packed.len()) as u64);
-        open.parts[piece.part as usize].packed[piece.number] = piece.packed;
+        // When its batch was closed meanwhile, the memory is in that one's permit.
+        if open.batch == piece.batch {
+            let packed = piece.packed.get().map_or(0, Vec::len);
+            open.let_go(piece.bytes.len().saturating_sub(packed) as u64);
+        }
         keep(&mut self.spare, piece.bytes);
     }
 
-    /// Closes `tenant`'s batch and compresses it; `None` when it is empty. The permit shrinks to
-    /// the compressed body.
-    ///
-    /// # Panics
-    /// If a piece of it was not put back.
-    pub fn seal(&mut self, tenant: TenantId, now: Now) -> Option<Sealed> {
+    /// Closes `tenant`'s batch, to be sealed by a [`super::Packer`]; `None` when it is empty. Its
+    /// pieces need not be back.
+    pub fn close(&mut self, tenant: TenantId, now: Now) -> Option<Closed> {
         let is_full = self.is_full(tenant);
-        let open = &mut self.open[tenant.idx()];
+        let Self { streams, open, .. } = self;
+        let open = &mut open[tenant.idx()];
         if open.entries == 0 {
             return None;
         }
-        assert!(open.out == 0, "BUG: {} pieces are not put back", open.out);
         if !is_full {
             open.unfilled_at = Some(now.mono);
         }
-        while let Some(mut piece) = self.full_piece() {
-            piece.pack(&mut self.compressor);
-            self.put(piece);
-        }
-        let open = &self.open[tenant.idx()];
-        let (streams, entries) = (open.parts.len(), open.entries);
-        let encoded_bytes = self.assemble(tenant);
-        self.recycle(tenant);
-        let body = self.body.as_slice().to_vec();
-        let receipt = self.open[tenant.idx()].receipt(&body);
-        Some(Sealed { tenant, body, encoded_bytes, entries, streams, receipt })
-    }
-
-    /// Makes the body: streams that Loki knows first, new ones last, so that its answer, which
-    /// is about the last one, covers those that it may refuse. Returns the length of the request.
-    fn assemble(&mut self, tenant: TenantId) -> usize {
-        let Self { streams, open, compressor, rest, body, .. } = self;
-        let parts = &open[tenant.idx()].parts;
-        let len = |part: &Part| wire::stream_len(&streams.get(part.stream).labels, part.len());
-        let request_len = parts.iter().map(len).sum();
-        body.clear();
-        Compressor::append_len(request_len, body);
+        let (mut parts, mut heads) = (Vec::with_capacity(open.parts.len()), Vec::new());
         for established in [true, false] {
-            for part in parts {
+            for part in &mut open.parts {
                 let stream = streams.get(part.stream);
                 if stream.established != established {
                     continue;
                 }
-                wire::append_stream_head(rest, &stream.labels, part.len());
-                if part.packed.is_empty() && part.bytes.len() < ALONE_BYTES {
-                    rest.extend_from_slice(&part.bytes);
-                    if PIECE_BYTES - ALONE_BYTES < rest.len() {
-                        pack(rest, compressor, body);
-                        rest.clear();
-                    }
-                    continue;
-                }
-                pack(rest, compressor, body);
-                rest.clear();
-                part.packed.iter().for_each(|piece| body.extend_from_slice(piece));
-                pack(&part.bytes, compressor, body);
+                let (start, len) = (heads.len(), part.len());
+                wire::append_stream_head(&mut heads, &stream.labels, len);
+                parts.push(ClosedPart {
+                    head_len: heads.len() - start,
+                    len,
+                    packed: std::mem::take(&mut part.packed),
+                    bytes: std::mem::take(&mut part.bytes),
+                });
             }
         }
-        pack(rest, compressor, body);
-        rest.clear();
-        request_len
+        for part in open.parts.drain(..) {
+            let stream = streams.get(part.stream);
+            (stream.established, stream.part) = (true, None);
+        }
+        let entries = open.entries;
+        Some(Closed { tenant, parts, heads, entries, receipt: open.receipt() })
     }
 
-    /// Keeps the memory of what was sealed for the next batch.
-    fn recycle(&mut self, tenant: TenantId) {
-        for part in self.open[tenant.idx()].parts.drain(..) {
-            let stream = self.streams.get(part.stream);
-            stream.established = true;
-            stream.part = None;
-            keep(&mut self.spare, part.bytes);
-        }
+    /// Takes back the buffers of a batch that was sealed.
+    pub fn take_back(&mut self, buffers: Vec<Vec<u8>>) {
+        buffers.into_iter().for_each(|bytes| keep(&mut self.spare, bytes));
     }
 
     /// Encodes an entry to the end of its stream.
@@ -301,7 +253,8 @@ impl Batcher {
         let part = &mut open.parts[idx as usize];
         part.oldest = part.oldest.min(entry.time);
         if part.is_full(len.total()) {
-            self.full.push(part.cut(stream.tenant, idx, self.spare.pop().unwrap_or_default()));
+            let spare = self.spare.pop().unwrap_or_default();
+            self.full.push(part.cut(stream.tenant, open.batch, spare));
         }
         wire::append_entry(&mut part.bytes, entry, len);
     }
@@ -331,13 +284,5 @@ impl Batcher {
     /// have lines of the stretch that was read meanwhile.
     pub fn new_tickets(&mut self) -> u32 {
         std::mem::take(&mut self.new_tickets)
-    }
-}
-
-/// Keeps the memory of `bytes` for the next batch, if it is not too much.
-fn keep(spare: &mut Vec<Vec<u8>>, mut bytes: Vec<u8>) {
-    if bytes.capacity() != 0 && bytes.capacity() <= 2 * PIECE_BYTES && spare.len() < SPARES_MAX {
-        bytes.clear();
-        spare.push(bytes);
     }
 }

@@ -1,11 +1,12 @@
 //! What one tenant's open batch holds.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::streams::StreamId;
 use crate::ledger::{Receipt, Ticket};
 use crate::model::{Counts, Permit, Pool, TenantId, UnixNanos};
-use crate::wire::{Compressor, PIECE_BYTES_MAX};
+use crate::wire::PIECE_BYTES_MAX;
 
 /// How many bytes the batch's permit grows by at once, so that the pool is not asked for each line.
 const GROW_BYTES: u64 = 64 * 1024;
@@ -14,12 +15,16 @@ const GROW_BYTES: u64 = 64 * 1024;
 /// processor's cache between being written and being compressed.
 pub(super) const PIECE_BYTES: usize = PIECE_BYTES_MAX;
 
+/// A piece's entries compressed, once they are. Shared, so that a batch can be closed while a piece
+/// of it is still being compressed by the thread that will seal it.
+pub(super) type Packed = Arc<OnceLock<Vec<u8>>>;
+
 /// One stream's entries.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) stream: StreamId,
-    /// The pieces that were filled, compressed; one that is still out is empty.
-    pub(super) packed: Vec<Vec<u8>>,
+    /// The pieces that were filled.
+    pub(super) packed: Vec<Packed>,
     /// How many bytes `packed` stands for.
     packed_from: usize,
     /// The entries behind them.
@@ -48,11 +53,11 @@ impl Part {
     }
 
     /// Takes out what is there, and leaves `spare` in its place.
-    pub(super) fn cut(&mut self, tenant: TenantId, part: u32, spare: Vec<u8>) -> Piece {
+    pub(super) fn cut(&mut self, tenant: TenantId, batch: u64, spare: Vec<u8>) -> Piece {
         self.packed_from += self.bytes.len();
-        self.packed.push(Vec::new());
-        let (number, bytes) = (self.packed.len() - 1, std::mem::replace(&mut self.bytes, spare));
-        Piece { tenant, part, number, bytes, packed: Vec::new() }
+        let packed = Packed::default();
+        self.packed.push(Arc::clone(&packed));
+        Piece { tenant, batch, bytes: std::mem::replace(&mut self.bytes, spare), packed }
     }
 }
 
@@ -60,28 +65,10 @@ impl Part {
 #[derive(Debug)]
 pub struct Piece {
     pub(super) tenant: TenantId,
-    /// The place of its [`Part`] in the open batch, and its own place there.
-    pub(super) part: u32,
-    pub(super) number: usize,
+    /// Which of the tenant's batches it is of.
+    pub(super) batch: u64,
     pub(super) bytes: Vec<u8>,
-    pub(super) packed: Vec<u8>,
-}
-
-impl Piece {
-    /// Compresses it, on whatever thread.
-    pub fn pack(&mut self, compressor: &mut Compressor) {
-        let mut packed = Vec::with_capacity(self.bytes.len() / 2);
-        pack(&self.bytes, compressor, &mut packed);
-        packed.shrink_to_fit();
-        self.packed = packed;
-    }
-}
-
-/// Compresses `bytes` to the end of `out`.
-pub(super) fn pack(bytes: &[u8], compressor: &mut Compressor, out: &mut Vec<u8>) {
-    for piece in bytes.chunks(PIECE_BYTES_MAX) {
-        compressor.append(piece, out);
-    }
+    pub(super) packed: Packed,
 }
 
 /// A batch that takes entries. Empty between sealing and the next entry.
@@ -89,8 +76,8 @@ pub(super) fn pack(bytes: &[u8], compressor: &mut Compressor, out: &mut Vec<u8>)
 pub(super) struct Open {
     pool: Pool,
     pub(super) parts: Vec<Part>,
-    /// How many pieces are out to be compressed.
-    pub(super) out: usize,
+    /// How many batches were closed before.
+    pub(super) batch: u64,
     /// Bytes of the request so far, without what `wire::stream_len` adds for each stream.
     pub(super) encoded: usize,
     /// What Loki will count the request as, see `PUSH_WEIGHT_MAX`.
@@ -113,7 +100,7 @@ impl Open {
             permit: pool.empty(),
             pool,
             parts: Vec::new(),
-            out: 0,
+            batch: 0,
             encoded: 0,
             weight: 0,
             held: 0,
@@ -150,14 +137,14 @@ impl Open {
         self.held = self.held.saturating_sub(bytes);
     }
 
-    /// What the batch answers for, once its `body` is made; the batch is empty then.
-    pub(super) fn receipt(&mut self, body: &[u8]) -> Receipt {
-        let mut permit = std::mem::replace(&mut self.permit, self.pool.empty());
-        permit.shrink_to(permit.bytes().min(body.len() as u64));
+    /// What the batch answers for, with all that it holds; it is empty then, and the next one.
+    pub(super) fn receipt(&mut self) -> Receipt {
+        self.release_spare();
+        self.batch += 1;
         (self.encoded, self.weight, self.held, self.entries) = (0, 0, 0, 0);
         Receipt {
             tickets: std::mem::take(&mut self.tickets),
-            permit,
+            permit: std::mem::replace(&mut self.permit, self.pool.empty()),
             counts: std::mem::take(&mut self.counts),
         }
     }

@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::model::{Counts, Entry, FileKey, Now, Pair, Pool, SourceId, TenantId, UnixNanos};
-use crate::wire::{Compressor, push};
+use crate::wire::push;
 
 const SOURCE: SourceId = SourceId(0);
 const TENANT: TenantId = TenantId(0);
@@ -41,13 +41,24 @@ fn put(batcher: &mut Batcher, labels: &[&str], time: i64, line: &str) -> Pushed 
     batcher.push(id, &entry, Some((FileKey(1), 0)), input, at(0))
 }
 
-/// Puts pieces back late, and not in the order in which they were taken out.
-fn seal(batcher: &mut Batcher, pieces: &mut Vec<Piece>) -> Option<Sealed> {
-    for mut piece in pieces.drain(..).rev() {
-        piece.pack(&mut Compressor::default());
+/// Seals what is open on this thread.
+fn seal(batcher: &mut Batcher, now: Now) -> Option<Sealed> {
+    seal_late(batcher, &mut Vec::new(), now)
+}
+
+/// Closes before the pieces that are out are compressed, and puts them back late, not in the order
+/// in which they were taken out.
+fn seal_late(batcher: &mut Batcher, pieces: &mut Vec<Piece>, now: Now) -> Option<Sealed> {
+    let mut packer = Packer::default();
+    pieces.extend(std::iter::from_fn(|| batcher.full_piece()));
+    let closed = batcher.close(TENANT, now);
+    for piece in pieces.drain(..).rev() {
+        packer.pack(&piece);
         batcher.put(piece);
     }
-    batcher.seal(TENANT, at(0))
+    let (sealed, spare) = packer.seal(closed?);
+    batcher.take_back(spare);
+    Some(sealed)
 }
 
 fn decode(sealed: &Sealed) -> push::PushRequest {
@@ -67,7 +78,7 @@ fn entries_are_grouped_by_stream_and_new_streams_go_last() {
     put(&mut batcher, &["info", ""], 1, "a");
     put(&mut batcher, &["error", "request_error"], 2, "b");
     put(&mut batcher, &["info", ""], 3, "c");
-    let sealed = batcher.seal(TENANT, at(0)).unwrap();
+    let sealed = seal(&mut batcher, at(0)).unwrap();
     assert_eq!((sealed.entries, sealed.streams), (3, 2));
     assert_eq!(sealed.receipt.counts, Counts { lines: 3, bytes: 6 });
     assert_eq!(sealed.receipt.tickets.len(), 1);
@@ -81,7 +92,7 @@ fn entries_are_grouped_by_stream_and_new_streams_go_last() {
     put(&mut batcher, &["debug", ""], 4, "new");
     put(&mut batcher, &["info", ""], 5, "old");
     assert_eq!(
-        labels_of(&batcher.seal(TENANT, at(0)).unwrap()),
+        labels_of(&seal(&mut batcher, at(0)).unwrap()),
         [r#"{app="veogen", level="info"}"#, r#"{app="veogen", level="debug"}"#]
     );
     drop(sealed);
@@ -94,7 +105,7 @@ fn a_stream_without_labels_gets_a_job() {
     let id = batcher.insert(SourceId(1), &[""], 0).unwrap();
     let entry = Entry { time: UnixNanos(1), line: "x", labels: &[""], metadata: &[] };
     batcher.push(id, &entry, None, Counts::default(), at(0));
-    assert_eq!(labels_of(&batcher.seal(TENANT, at(0)).unwrap()), [r#"{job="skald"}"#]);
+    assert_eq!(labels_of(&seal(&mut batcher, at(0)).unwrap()), [r#"{job="skald"}"#]);
 }
 
 #[test]
@@ -105,7 +116,7 @@ fn late_lines_are_moved_to_the_edge_of_the_window_and_stay_distinct() {
     assert_eq!(put(&mut batcher, &["", ""], hour, "late"), Pushed::Moved);
     assert_eq!(put(&mut batcher, &["", ""], hour, "late"), Pushed::Moved);
     assert_eq!(put(&mut batcher, &["", ""], 10 * hour - hour / 2, "inside"), Pushed::Taken);
-    let request = decode(&batcher.seal(TENANT, at(0)).unwrap());
+    let request = decode(&seal(&mut batcher, at(0)).unwrap());
     let entries = &request.streams[0].entries;
     let time = |idx: usize| {
         let stamp = entries[idx].timestamp.unwrap();
@@ -123,7 +134,7 @@ fn the_first_line_after_quiet_goes_at_once_and_the_next_waits() {
     assert_eq!(batcher.due_at(TENANT), None);
     put(&mut batcher, &["", ""], 1, "first");
     assert_eq!(batcher.due_at(TENANT), Some(Duration::ZERO));
-    batcher.seal(TENANT, at(5)).unwrap();
+    seal(&mut batcher, at(5)).unwrap();
     put(&mut batcher, &["", ""], 2, "second");
     assert_eq!(batcher.due_at(TENANT), Some(Duration::from_millis(1005)));
 }
@@ -139,7 +150,7 @@ fn no_permit_no_entry_and_nothing_is_lost() {
     }
     assert_eq!(taken, 3);
     assert!(pool.used() <= pool.limit());
-    let sealed = batcher.seal(TENANT, at(0)).unwrap();
+    let sealed = seal(&mut batcher, at(0)).unwrap();
     assert_eq!(sealed.entries, 3);
     drop(sealed);
     assert_eq!(put(&mut batcher, &["", ""], 1, &line), Pushed::Taken);
@@ -158,15 +169,43 @@ fn a_compressed_piece_frees_memory() {
     };
     batcher.release_spare();
     let before = pool.used();
-    let mut pieces = vec![piece];
     assert!(60_000 < before, "{before}");
-    for mut piece in pieces.drain(..) {
-        piece.pack(&mut Compressor::default());
-        batcher.put(piece);
-    }
+    Packer::default().pack(&piece);
+    batcher.put(piece);
     batcher.release_spare();
     assert!(pool.used() + 50_000 < before, "{before} {}", pool.used());
-    assert_eq!(decode(&seal(&mut batcher, &mut pieces).unwrap()).streams.len(), 1);
+    assert_eq!(decode(&seal(&mut batcher, at(0)).unwrap()).streams.len(), 1);
+}
+
+#[test]
+fn the_next_batch_is_open_while_the_one_before_is_sealed() {
+    let pool = pool();
+    let mut batcher = batcher(1 << 20, 10, &pool);
+    let piece = loop {
+        put(&mut batcher, &["info", ""], 1, &"x".repeat(1000));
+        if let Some(piece) = batcher.full_piece() {
+            break piece;
+        }
+    };
+    let closed = batcher.close(TENANT, at(0)).unwrap();
+    let held = pool.used();
+    assert!(60_000 < held, "its memory is held until it is compressed: {held}");
+    assert!(batcher.is_empty() && batcher.is_small(TENANT));
+    put(&mut batcher, &["debug", ""], 2, "new");
+    put(&mut batcher, &["info", ""], 2, &"y".repeat(5000));
+    let mut packer = Packer::default();
+    packer.pack(&piece);
+    batcher.put(piece);
+    batcher.release_spare();
+    assert!(held + 5000 < pool.used(), "that piece was not of the batch that is open");
+    let (first, _) = packer.seal(closed);
+    assert_eq!(labels_of(&first), [r#"{app="veogen", level="info"}"#]);
+    let second = seal(&mut batcher, at(0)).unwrap();
+    let established = [r#"{app="veogen", level="info"}"#, r#"{app="veogen", level="debug"}"#];
+    assert_eq!((labels_of(&second), second.entries), (established.map(str::to_owned).to_vec(), 2));
+    assert_eq!(pool.used(), (first.body.len() + second.body.len()) as u64);
+    drop((first, second));
+    assert_eq!(pool.used(), 0);
 }
 
 #[test]
@@ -175,7 +214,7 @@ fn a_full_table_forgets_quiet_streams_but_none_of_the_open_batch() {
     put(&mut batcher, &["a", ""], 1, "x");
     put(&mut batcher, &["b", ""], 1, "x");
     assert_eq!(batcher.insert(SOURCE, &["c", ""], 0), None);
-    batcher.seal(TENANT, at(0)).unwrap();
+    seal(&mut batcher, at(0)).unwrap();
     put(&mut batcher, &["c", ""], 1, "x");
     assert_eq!(batcher.streams(), 2);
     assert!(matches!(batcher.find(SOURCE, &["c", ""], 0), Found::Known(_)));
@@ -207,16 +246,16 @@ proptest! {
                 Found::New => batcher.insert(SOURCE, &labels, 0),
             };
             if known.is_none() {
-                sealed.extend(seal(&mut batcher, &mut pieces));
+                sealed.extend(seal_late(&mut batcher, &mut pieces, at(0)));
             }
             while put(&mut batcher, &labels, 1, &line) == Pushed::Full {
-                sealed.extend(seal(&mut batcher, &mut pieces));
+                sealed.extend(seal_late(&mut batcher, &mut pieces, at(0)));
             }
             if batcher.is_full(TENANT) {
-                sealed.extend(seal(&mut batcher, &mut pieces));
+                sealed.extend(seal_late(&mut batcher, &mut pieces, at(0)));
             }
         }
-        sealed.extend(seal(&mut batcher, &mut pieces));
+        sealed.extend(seal_late(&mut batcher, &mut pieces, at(0)));
         let mut seen = std::collections::BTreeMap::<String, Vec<usize>>::new();
         let mut counts = Counts::default();
         for batch in &sealed {
