@@ -109,6 +109,12 @@ impl Registry {
         }
     }
 
+    /// So many files more are going to be opened: memory for them is taken at once, for a table
+    /// that doubles leaves holes.
+    pub fn reserve(&self, files: usize) {
+        self.inner().files.reserve(files);
+    }
+
     /// Notes what happened to files.
     pub fn note(&self, news: &[News], now: Now) {
         let mut inner = self.inner();

@@ -14,7 +14,7 @@ use super::file::{State, Tracked};
 use super::generations::{Bygone, Held, Missing};
 use super::news::News;
 use super::open::Waiting;
-use crate::model::{FileKey, Files, Identity, Mark, Now, SourceId, is_compressed};
+use crate::model::{Few, FileKey, Files, Identity, Mark, Now, SourceId, is_compressed};
 
 /// How a reader behaves.
 #[derive(Debug, Clone)]
@@ -69,9 +69,10 @@ pub struct Reader<H> {
     pub(super) by_inode: HashMap<(u64, u64), usize>,
     /// How many files are followed on each device.
     pub(super) devices: HashMap<u64, usize>,
+    /// By path where that is not the stem.
     pub(super) by_path: HashMap<Arc<Path>, usize>,
     /// The generations of each file, in no order.
-    pub(super) by_stem: HashMap<Arc<Path>, Vec<usize>>,
+    pub(super) by_stem: HashMap<Arc<Path>, Few<usize>>,
     /// Files that may have unread bytes, each at most once.
     ready: VecDeque<usize>,
     /// Files that could not be opened yet.
@@ -181,7 +182,7 @@ impl<H> Reader<H> {
         if self.by_path.get(&old) == Some(&idx) {
             self.by_path.remove(&old);
         }
-        self.by_path.insert(Arc::clone(path), idx);
+        self.set_path(path, idx);
         if old != *path {
             self.news.push(News::Renamed { file: key, path: Arc::clone(path) });
         }
@@ -221,9 +222,24 @@ impl<H> Reader<H> {
         self.news.push(news);
     }
 
+    /// The newest file that has this path.
+    fn at_path(&self, path: &Path) -> Option<usize> {
+        let file = |idx: usize| self.slots[idx].as_ref().filter(|file| *file.path == *path);
+        let own = self.generations(path).iter().copied().filter(|idx| file(*idx).is_some());
+        own.max_by_key(|idx| file(*idx).map(|file| file.key))
+            .or_else(|| self.by_path.get(path).copied())
+    }
+
+    /// The file in `slots[idx]` has this path.
+    pub(super) fn set_path(&mut self, path: &Arc<Path>, idx: usize) {
+        if self.slots[idx].as_ref().is_some_and(|file| file.stem != *path) {
+            self.by_path.insert(Arc::clone(path), idx);
+        }
+    }
+
     /// A file may have grown: looks at it.
     pub fn hint<D: Files<File = H>>(&mut self, path: &Path, now: Now, files: &mut D) {
-        if let Some(&idx) = self.by_path.get(path) {
+        if let Some(idx) = self.at_path(path) {
             if let Some(file) = self.slots[idx].as_mut() {
                 file.glances = GLANCES_MAX;
             }
@@ -411,6 +427,10 @@ impl<H> Reader<H> {
 
     /// The file is followed no more.
     pub(super) fn close(&mut self, idx: usize, now: Now) {
+        let Some(path) = self.slots[idx].as_ref().map(|file| Arc::clone(&file.path)) else {
+            return;
+        };
+        let is_last = self.at_path(&path) == Some(idx);
         let Some(file) = self.slots[idx].take() else { return };
         self.news.push(News::Closed { file: file.key });
         self.open -= usize::from(file.handle.is_some());
@@ -424,8 +444,10 @@ impl<H> Reader<H> {
         self.by_inode.remove(&(device, file.identity.inode));
         self.devices.entry(device).and_modify(|count| *count -= 1);
         self.devices.retain(|_, count| *count != 0);
-        if self.by_path.get(&file.path) == Some(&idx) {
-            self.by_path.remove(&file.path);
+        if self.by_path.get(&path) == Some(&idx) {
+            self.by_path.remove(&path);
+        }
+        if is_last {
             self.expect_successor(&file, now);
         }
         self.ready.retain(|ready| *ready != idx);
