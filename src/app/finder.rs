@@ -94,7 +94,6 @@ impl Finder {
         }
         self.by_node.reserve(changes.appeared.len());
         self.stems.reserve(changes.appeared.len());
-        self.registry.reserve(changes.appeared.len());
         // Before the first of them is read: any may be the slowest.
         changes.appeared.iter().for_each(|found| self.windows.expect(found.source));
         let begins: Vec<Begin> = changes.appeared.iter().map(|found| self.begin(found)).collect();

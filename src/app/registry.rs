@@ -109,12 +109,6 @@ impl Registry {
         }
     }
 
-    /// So many files more are going to be opened: memory for them is taken at once, for a table
-    /// that doubles leaves holes.
-    pub fn reserve(&self, files: usize) {
-        self.inner().files.reserve(files);
-    }
-
     /// Notes what happened to files.
     pub fn note(&self, news: &[News], now: Now) {
         let mut inner = self.inner();
@@ -143,15 +137,9 @@ impl Registry {
         let mut inner = self.inner();
         inner.set_dirty();
         let Some(file) = inner.files.get_mut(&key) else { return };
-        file.ledger.issue(end, tickets);
+        file.ledger.issue(end, tickets, now.mono);
         file.size = file.size.max(end.offset.0);
         file.has_no_line = false;
-        if file.issued.is_empty() {
-            // Not the four that a queue begins with, as in the ledger.
-            file.issued.reserve_exact(1);
-        }
-        file.issued.push_back((end.offset, now.mono));
-        file.forget_settled();
         inner.let_go(now.wall, &self.sources);
         inner.retire_if_done(key, now.wall, &self.sources);
     }
@@ -207,9 +195,7 @@ impl Registry {
         inner.set_dirty();
         for ticket in tickets {
             let Some(file) = inner.files.get_mut(&ticket.file) else { continue };
-            if file.ledger.settle(ticket.seq).is_some() {
-                file.forget_settled();
-            }
+            file.ledger.settle(ticket.seq);
             inner.retire_if_done(ticket.file, now.wall, &self.sources);
         }
         inner.let_go(now.wall, &self.sources);

@@ -153,8 +153,8 @@ pub(super) struct Seen {
     devices: Vec<u64>,
     files: HashMap<Node, Place>,
     /// Of the current walk: files not in `files`, and other names of those that are.
-    new_files: HashMap<Node, Name>,
-    new_names: HashMap<Node, Name>,
+    new_files: HashMap<Node, Place>,
+    new_names: HashMap<Node, Place>,
     /// Of the current walk: paths that could not be looked at. What was below them stays.
     blind: Vec<PathBuf>,
     pub(super) folders: HashMap<PathBuf, Option<Stamp>>,
@@ -199,9 +199,8 @@ impl Seen {
     pub(super) fn known(&mut self, path: &Path, listed: u64) -> Option<(Arc<Path>, At)> {
         for &device in &self.devices {
             let node = Node { device, inode: listed };
-            let place = self.files.get(&node).map(|place| &place.name);
-            let name = place.or_else(|| self.new_files.get(&node));
-            if let Some(name) = name.filter(|name| *name.path == *path) {
+            let place = self.files.get(&node).or_else(|| self.new_files.get(&node));
+            if let Some(Place { name, .. }) = place.filter(|place| *place.name.path == *path) {
                 return Some((Arc::clone(&name.path), At { node, birth: name.birth }));
             }
         }
@@ -234,11 +233,11 @@ impl Seen {
             if place.name.path == name.path {
                 place.turn = self.turn;
             } else {
-                keep_best(&mut self.new_names, node, name);
+                keep_best(&mut self.new_names, node, Place { name, turn: self.turn });
             }
             owner
         } else {
-            keep_best(&mut self.new_files, node, name)
+            keep_best(&mut self.new_files, node, Place { name, turn: self.turn })
         };
         (owner != source && !is_outside).then_some(owner)
     }
@@ -247,7 +246,7 @@ impl Seen {
     pub(super) fn finish(&mut self) -> Changes {
         let mut changes = Changes::default();
         let turn = self.turn;
-        for (node, name) in std::mem::take(&mut self.new_names) {
+        for (node, Place { name, .. }) in std::mem::take(&mut self.new_names) {
             let place = self.files.get_mut(&node).expect("BUG: a second name without a first");
             if place.turn < turn {
                 let (path, stem) = (Arc::clone(&name.path), Arc::clone(&name.stem));
@@ -265,13 +264,16 @@ impl Seen {
             stays
         });
         self.known.retain(|path, known| known.turn == turn || is_hidden(path));
-        // Not by doubling, which leaves holes.
-        self.files.reserve(self.new_files.len());
-        for (node, name) in std::mem::take(&mut self.new_files) {
-            changes.appeared.push(found(node, &name));
-            self.files.insert(node, Place { name, turn });
+        let new_files = std::mem::take(&mut self.new_files);
+        changes.appeared =
+            new_files.iter().map(|(node, place)| found(*node, &place.name)).collect();
+        if self.files.is_empty() {
+            // Thousands, at the first look: the table itself, not a copy.
+            self.files = new_files;
+        } else {
+            self.files.extend(new_files);
         }
-        changes.appeared.sort_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
+        changes.appeared.sort_unstable_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
         changes.renamed.sort_by(|a, b| a.path.cmp(&b.path));
         changes.gone.sort();
         self.troubles.log_new();
@@ -295,14 +297,14 @@ fn found(node: Node, name: &Name) -> Found {
 }
 
 /// Keeps the better of two names and returns the source it is from.
-fn keep_best(names: &mut HashMap<Node, Name>, node: Node, name: Name) -> SourceId {
+fn keep_best(names: &mut HashMap<Node, Place>, node: Node, place: Place) -> SourceId {
     match names.entry(node) {
         Entry::Occupied(mut best) => {
-            if name < *best.get() {
-                best.insert(name);
+            if place.name < best.get().name {
+                best.insert(place);
             }
-            best.get().source
+            best.get().name.source
         }
-        Entry::Vacant(entry) => entry.insert(name).source,
+        Entry::Vacant(entry) => entry.insert(place).name.source,
     }
 }

@@ -29,7 +29,7 @@ impl<T> Few<T> {
     pub fn push(&mut self, value: T) {
         *self = match std::mem::take(self) {
             Self::Many(many) if many.is_empty() => Self::One(value),
-            few => few.into_iter().chain([value]).collect(),
+            few @ (Self::One(_) | Self::Many(_)) => few.into_iter().chain([value]).collect(),
         };
     }
 

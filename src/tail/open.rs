@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::file::{State, Tracked};
 use super::generations::Bygone;
 use super::identity::{self, Kin};
+use super::looks::BUSY_FOR;
 use super::news::{Begin, NewFile, News};
-use super::reader::{BUSY_FOR, Reader, failed, retry_pause};
+use super::reader::{Reader, failed, retry_pause};
 use crate::model::{FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now};
 
 /// Names under which nothing was found are tried so often: for more than a minute in all. All names
