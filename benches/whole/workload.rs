@@ -97,7 +97,7 @@ pub(crate) fn all(megabytes: u64) -> Vec<Workload> {
         live(name, about, Kind::Live(latency))
     };
     // 20 MB/s.
-    let growing = Live::Growing { files: 10_000, lines_per_second: 49_500, time: seconds(10) };
+    let growing = Live::Growing { files: 10_000, lines_per_second: 49_500, time: seconds(30) };
     let idle = Live::Idle { files: 10_000, quiet: QUIET, time: seconds(20) };
     vec![
         row("file400", "one file, 400 B lines", Whole { has_prototype: true, ..file400 }),
@@ -118,7 +118,7 @@ pub(crate) fn all(megabytes: u64) -> Vec<Workload> {
             Kind::Dead(file400.log, seconds(5)),
         ),
         live("start", "one empty file for 3 s", Kind::Start(seconds(3))),
-        live("growing10k", "10,000 files, 20 MB/s in all for 10 s", Kind::Live(growing)),
+        live("growing10k", "10,000 files, 20 MB/s in all for 30 s", Kind::Live(growing)),
         live("idle10k", "10,000 quiet files for 20 s, then a line", Kind::Live(idle)),
         rate("rate1", "1 line/s for 10 s, age_max 1s", 1, seconds(1)),
         rate("rate10", "10 lines/s", 10, seconds(1)),

@@ -260,6 +260,7 @@ mod tests {
                 node: node(inode),
                 stem: path("log"),
                 is_outside: false,
+                birth: None,
             };
             let renamed = |&(inode, name): &(u64, &str)| Renamed {
                 node: node(inode),

@@ -9,7 +9,7 @@ use super::registry::Registry;
 use super::wake::Told;
 use super::windows::Windows;
 use crate::discover::{Changes, Found, Node, Renamed, age};
-use crate::model::{Now, SourceId};
+use crate::model::{Few, Now, SourceId};
 use crate::tail::{Begin, NewFile};
 
 /// The distance between the ranks of two generations: others may be found between them.
@@ -37,7 +37,7 @@ pub struct Finder {
     /// Names under which files are or were followed, and the generations of each that are there. A
     /// file that rotation has named after one of them, and that nobody knows, was there between two
     /// looks.
-    stems: HashMap<Arc<Path>, Vec<Node>>,
+    stems: HashMap<Arc<Path>, Few<Node>>,
     /// Part of what was known is lost: any file may have been followed, up to an unknown place.
     /// From its end there may be a gap, from its beginning there are only repeats.
     has_forgotten: bool,
@@ -53,7 +53,7 @@ impl Finder {
         from_end: Vec<bool>,
         has_forgotten: bool,
     ) -> Self {
-        let stems = registry.stems().into_iter().map(|stem| (stem, Vec::new())).collect();
+        let stems = registry.stems().into_iter().map(|stem| (stem, Few::default())).collect();
         let (by_node, by_path) = (HashMap::new(), HashMap::new());
         Self { registry, windows, from_end, by_node, by_path, stems, has_forgotten, is_first: true }
     }
@@ -67,7 +67,7 @@ impl Finder {
     /// The source of the file that has this path.
     #[must_use]
     pub fn source_of(&self, path: &Path) -> Option<SourceId> {
-        let nodes = self.stems.get(path).into_iter().flatten();
+        let nodes = self.stems.get(path).map_or(&[][..], Few::as_slice).iter();
         let mut known = nodes.filter_map(|node| self.by_node.get(node));
         let current = known.find(|known| *known.path == *path).map(|known| known.source);
         current.or_else(|| self.by_path.get(path).copied())
@@ -92,6 +92,8 @@ impl Finder {
                 tell(source, Told::Renamed(inode(renamed.node), new));
             }
         }
+        self.by_node.reserve(changes.appeared.len());
+        self.stems.reserve(changes.appeared.len());
         // Before the first of them is read: any may be the slowest.
         changes.appeared.iter().for_each(|found| self.windows.expect(found.source));
         let begins: Vec<Begin> = changes.appeared.iter().map(|found| self.begin(found)).collect();
@@ -109,7 +111,8 @@ impl Finder {
         for (found, begin) in changes.appeared.iter().zip(begins) {
             let rank = self.rank(found.node);
             if let Some(known) = self.by_node.get(&found.node) {
-                tell(found.source, Told::Found(self.new_file(found.node, known, begin, rank)));
+                let new = self.new_file(found.node, known, begin, rank);
+                tell(found.source, Told::Found(NewFile { birth: found.birth, ..new }));
             }
         }
         for path in left {
@@ -120,10 +123,7 @@ impl Finder {
     fn take(&mut self, found: &Found) {
         let (path, source) = (Arc::clone(&found.path), found.source);
         let stem = self.stem(&path, &found.stem);
-        let nodes = self.stems.entry(Arc::clone(&stem)).or_default();
-        // Mostly it stays alone.
-        nodes.reserve_exact(1);
-        nodes.push(found.node);
+        self.stems.entry(Arc::clone(&stem)).or_default().push(found.node);
         if path != stem {
             self.by_path.insert(Arc::clone(&path), source);
         }
@@ -137,7 +137,7 @@ impl Finder {
         if let Some(rank) = known.rank {
             return rank;
         }
-        let mut nodes = self.stems.get(&known.stem).cloned().unwrap_or_default();
+        let mut nodes = self.stems.get(&known.stem).map_or(&[][..], Few::as_slice).to_vec();
         nodes.sort_by_cached_key(|node| {
             self.by_node.get(node).map(|known| age(&known.path, &known.stem))
         });
@@ -176,7 +176,7 @@ impl Finder {
         let (path, stem, source) = (Arc::clone(path), Arc::clone(stem), *source);
         let inode = inode(node);
         let known = self.registry.resume(inode, &path, &stem);
-        NewFile { path, stem, inode: Some(inode), source, known, begin, rank }
+        NewFile { path, stem, inode: Some(inode), birth: None, source, known, begin, rank }
     }
 
     fn renamed(

@@ -1,7 +1,7 @@
 //! What is known of every file, without a lock: open ones, closed ones, and those that were there
 //! before.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const FORMER_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     /// Files that are followed, or not settled.
-    pub(super) files: HashMap<FileKey, Box<Tracked>>,
+    pub(super) files: BTreeMap<FileKey, Box<Tracked>>,
     /// Files of an earlier run or closed ones, by device and inode.
     pub(super) saved: HashMap<(u64, u64), SavedFile>,
     /// Parts in older generations, until the stretch that has the end of their lines is settled.
@@ -94,8 +94,6 @@ pub(super) struct Tracked {
     /// It is a copy of this generation, and was begun where that was read to.
     pub(super) continues: Option<FileKey>,
     pub(super) ledger: Ledger,
-    /// Where the unsettled stretches end, and when they were issued.
-    pub(super) issued: VecDeque<(FileOffset, Duration)>,
 }
 
 impl Inner {
@@ -235,7 +233,7 @@ impl Inner {
         let Some(file) = self.files.remove(&key) else { return };
         let saved = self.to_save(&file, now, sources);
         // Of a generation whose copy was found, that copy is the memory.
-        let is_continued = |others: &HashMap<FileKey, Box<Tracked>>| {
+        let is_continued = |others: &BTreeMap<FileKey, Box<Tracked>>| {
             others.values().any(|other| other.continues == Some(key))
         };
         if !(file.replaced || file.deleted) {
@@ -271,8 +269,7 @@ impl Inner {
 
 impl Totals {
     fn add(&mut self, key: FileKey, file: &Tracked) {
-        let since = file.issued.front().map(|(_, since)| *since);
-        self.oldest = self.oldest.into_iter().chain(since).min();
+        self.oldest = self.oldest.into_iter().chain(file.ledger.oldest()).min();
         if file.closed || file.replaced {
             return;
         }
@@ -315,15 +312,6 @@ impl Tracked {
             replaced: false,
             continues: None,
             ledger: Ledger::new(start),
-            issued: VecDeque::new(),
-        }
-    }
-
-    pub(super) fn forget_settled(&mut self) {
-        let settled = self.ledger.watermark().offset;
-        while self.issued.pop_front_if(|(end, _)| *end <= settled).is_some() {}
-        if self.issued.is_empty() {
-            self.issued = VecDeque::new();
         }
     }
 

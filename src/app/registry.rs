@@ -137,15 +137,9 @@ impl Registry {
         let mut inner = self.inner();
         inner.set_dirty();
         let Some(file) = inner.files.get_mut(&key) else { return };
-        file.ledger.issue(end, tickets);
+        file.ledger.issue(end, tickets, now.mono);
         file.size = file.size.max(end.offset.0);
         file.has_no_line = false;
-        if file.issued.is_empty() {
-            // Not the four that a queue begins with, as in the ledger.
-            file.issued.reserve_exact(1);
-        }
-        file.issued.push_back((end.offset, now.mono));
-        file.forget_settled();
         inner.let_go(now.wall, &self.sources);
         inner.retire_if_done(key, now.wall, &self.sources);
     }
@@ -201,9 +195,7 @@ impl Registry {
         inner.set_dirty();
         for ticket in tickets {
             let Some(file) = inner.files.get_mut(&ticket.file) else { continue };
-            if file.ledger.settle(ticket.seq).is_some() {
-                file.forget_settled();
-            }
+            file.ledger.settle(ticket.seq);
             inner.retire_if_done(ticket.file, now.wall, &self.sources);
         }
         inner.let_go(now.wall, &self.sources);

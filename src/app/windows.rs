@@ -14,6 +14,9 @@ use crate::model::{FileKey, LEAD_MAX, SourceId, UnixNanos};
 /// The limit while a file is on its way to its reader: nobody goes on.
 pub(super) const CLOSED: UnixNanos = UnixNanos(i64::MIN);
 
+/// A table of more files gives its memory back.
+const FILES_MANY: usize = 1000;
+
 /// Where the files of all sources are, shared by the readers and asked once a chunk.
 #[derive(Debug)]
 pub struct Windows(Vec<Mutex<Window>>);
@@ -74,6 +77,11 @@ impl Windows {
         let mut window = self.window(source);
         if let Some(before) = window.times.remove(&file) {
             window.unread.remove(&(before, file));
+        }
+        // Thousands of files had unread data at once, and most of them have none now.
+        if FILES_MANY < window.times.capacity() && 8 * window.times.len() < window.times.capacity()
+        {
+            window.times.shrink_to_fit();
         }
     }
 

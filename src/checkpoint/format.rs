@@ -48,20 +48,98 @@ pub(super) fn encode<E>(
     let header = format!("{MAGIC}{VERSION} lines={lines}");
     let crc = crc32fast::hash(header.as_bytes());
     writeln!(bytes, "{header} crc32={crc:08x}").expect("BUG: a Vec takes every byte");
-    for line in lines_of(state) {
+    for file in &state.files {
         if PIECE_BYTES <= bytes.len() {
             put(&bytes)?;
             bytes.clear();
         }
-        let start = bytes.len();
-        bytes.extend_from_slice(b"00000000 ");
-        let json = bytes.len();
-        serde_json::to_writer(&mut bytes, &line).expect("BUG: numbers and text are always JSON");
-        let crc = crc32fast::hash(&bytes[json..]);
-        write!(&mut bytes[start..], "{crc:08x}").expect("BUG: the digits have their place");
-        bytes.push(b'\n');
+        append_line(&mut bytes, |bytes| append_file(bytes, file));
+    }
+    for demoted in &state.demoted {
+        append_line(&mut bytes, |bytes| append_json(bytes, &Line::Demoted(demoted.into())));
     }
     put(&bytes)
+}
+
+fn append_line(out: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(b"00000000 ");
+    let json = out.len();
+    append(out);
+    let mut crc = crc32fast::hash(&out[json..]);
+    for digit in out[start..start + 8].iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(crc & 0xf) as usize];
+        crc >>= 4;
+    }
+    out.push(b'\n');
+}
+
+fn append_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(out, value).expect("BUG: numbers and text are always JSON");
+}
+
+/// A [`Line::File`], by hand, which takes half the time: with thousands of files that grow, saving
+/// is a fifth of all that is done.
+fn append_file(out: &mut Vec<u8>, file: &SavedFile) {
+    let SavedFile { path, stem, source, identity, head, mark, size, seen, rotated, former } = file;
+    out.extend_from_slice(br#"{"file":{"path":"#);
+    append_path(out, path);
+    out.extend_from_slice(br#","source":"#);
+    append_json(out, &**source);
+    append_number(out, r#","device":"#, identity.device);
+    append_number(out, r#","inode":"#, identity.inode);
+    append_time(out, r#","birth":"#, identity.birth);
+    append_hash(out, r#","head":["#, *head);
+    append_number(out, r#","offset":"#, mark.offset.0);
+    append_hash(out, r#","tail":["#, mark.tail);
+    append_time(out, r#","last_raw":"#, mark.stamp.last_raw);
+    append_number(out, r#","repeats":"#, mark.stamp.repeats);
+    let held = mark.held.map(|held| held.map(|offset| offset.0));
+    if held.iter().any(Option::is_some) {
+        out.extend_from_slice(br#","held":"#);
+        append_json(out, &held);
+    }
+    append_number(out, r#","seen":"#, seen.0);
+    out.extend_from_slice(if *rotated { br#","rotated":true"# } else { br#","rotated":false"# });
+    if stem != path {
+        out.extend_from_slice(br#","stem":"#);
+        append_path(out, stem);
+    }
+    append_number(out, r#","size":"#, *size);
+    out.extend_from_slice(if *former { br#","former":true}}"# } else { b"}}" });
+}
+
+fn append_number(out: &mut Vec<u8>, name: &str, value: impl itoa::Integer) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn append_time(out: &mut Vec<u8>, name: &str, time: Option<UnixNanos>) {
+    match time {
+        Some(time) => append_number(out, name, time.0),
+        None => {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"null");
+        }
+    }
+}
+
+fn append_hash(out: &mut Vec<u8>, name: &str, hash: Fingerprint) {
+    append_number(out, name, hash.len);
+    append_number(out, ",", hash.hash);
+    out.push(b']');
+}
+
+fn append_path(out: &mut Vec<u8>, path: &Path) {
+    let bytes = path.as_os_str().as_bytes();
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if bytes.iter().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+    } else {
+        append_json(out, &PathText::from(path));
+    }
 }
 
 /// Reads back what can be trusted, and says what cannot.
@@ -144,21 +222,18 @@ impl Damage {
     }
 }
 
-fn lines_of(state: &State) -> impl Iterator<Item = Line<'_>> {
-    let files = state.files.iter().map(|file| Line::File(file.into()));
-    files.chain(state.demoted.iter().map(|demoted| Line::Demoted(demoted.into())))
-}
-
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line<'a> {
+    #[serde(skip_serializing)]
     #[serde(borrow)]
     File(FileLine<'a>),
     #[serde(borrow)]
     Demoted(DemotedLine<'a>),
 }
 
-#[derive(Serialize, Deserialize)]
+/// Written by [`append_file`].
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileLine<'a> {
     #[serde(borrow)]
@@ -174,21 +249,17 @@ struct FileLine<'a> {
     last_raw: Option<i64>,
     repeats: u32,
     /// Parts before the offset that are not settled, on stdout and stderr.
-    #[serde(default, skip_serializing_if = "is_none_held")]
+    #[serde(default)]
     held: [Option<u64>; OUTPUTS],
     seen: i64,
     rotated: bool,
     /// Left out where it is the path.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     stem: Option<PathText<'a>>,
     #[serde(default)]
     size: u64,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     former: bool,
-}
-
-fn is_none_held(held: &[Option<u64>; OUTPUTS]) -> bool {
-    held.iter().all(Option::is_none)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -223,31 +294,6 @@ impl From<PathText<'_>> for PathBuf {
         match path {
             PathText::Text(text) => Self::from(OsStr::new(text.as_ref())),
             PathText::Bytes(bytes) => std::ffi::OsString::from_vec(bytes.into_owned()).into(),
-        }
-    }
-}
-
-impl<'a> From<&'a SavedFile> for FileLine<'a> {
-    fn from(file: &'a SavedFile) -> Self {
-        let SavedFile { path, stem, source, identity, head, mark, size, seen, rotated, former } =
-            file;
-        Self {
-            path: path.as_ref().into(),
-            source: Cow::Borrowed(source),
-            device: identity.device,
-            inode: identity.inode,
-            birth: identity.birth.map(|birth| birth.0),
-            head: (head.len, head.hash),
-            offset: mark.offset.0,
-            tail: (mark.tail.len, mark.tail.hash),
-            last_raw: mark.stamp.last_raw.map(|raw| raw.0),
-            repeats: mark.stamp.repeats,
-            held: mark.held.map(|held| held.map(|offset| offset.0)),
-            seen: seen.0,
-            rotated: *rotated,
-            stem: (stem != path).then(|| stem.as_ref().into()),
-            size: *size,
-            former: *former,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -40,6 +41,9 @@ pub struct Found {
     pub stem: Arc<Path>,
     /// No glob matches it: it is here because one matches its stem.
     pub is_outside: bool,
+    /// When it was made, if the file system says so: its number may be another file's by the time
+    /// it is opened.
+    pub birth: Option<UnixNanos>,
 }
 
 impl Found {
@@ -96,14 +100,29 @@ impl Stamp {
     }
 }
 
-/// What a path led to. Spares a stat, because the folder's listing has the inode number.
+/// What a path led to whose inode number in the folder's listing is not that of the file: of a
+/// link, on overlays, under mounts.
 #[derive(Debug)]
 struct Known {
-    /// The inode number in the folder's listing: of the link, if it is one. Differs from the
-    /// node's on overlays and under mounts.
     listed: u64,
-    node: Node,
+    file: At,
     turn: u32,
+}
+
+/// A file as it was when it was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    pub(super) node: Node,
+    pub(super) birth: Option<UnixNanos>,
+}
+
+impl At {
+    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
+        let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let birth = metadata.created().ok().and_then(since_epoch);
+        let nanos = birth.and_then(|birth| i64::try_from(birth.as_nanos()).ok());
+        Self { node: Node::of(metadata), birth: nanos.map(UnixNanos) }
+    }
 }
 
 #[derive(Debug)]
@@ -122,6 +141,7 @@ pub(super) struct Name {
     pub(super) is_link: bool,
     pub(super) path: Arc<Path>,
     pub(super) stem: Arc<Path>,
+    pub(super) birth: Option<UnixNanos>,
 }
 
 #[derive(Debug, Default)]
@@ -129,10 +149,12 @@ pub(super) struct Seen {
     /// Counts walks, so that what the current one did not meet can be told.
     pub(super) turn: u32,
     known: HashMap<Arc<Path>, Known>,
+    /// Devices that files are on.
+    devices: Vec<u64>,
     files: HashMap<Node, Place>,
     /// Of the current walk: files not in `files`, and other names of those that are.
-    new_files: HashMap<Node, Name>,
-    new_names: HashMap<Node, Name>,
+    new_files: HashMap<Node, Place>,
+    new_names: HashMap<Node, Place>,
     /// Of the current walk: paths that could not be looked at. What was below them stays.
     blind: Vec<PathBuf>,
     pub(super) folders: HashMap<PathBuf, Option<Stamp>>,
@@ -172,21 +194,34 @@ impl Seen {
         }
     }
 
-    /// The path and file behind a listed name, if it is as it was.
-    pub(super) fn known(&mut self, path: &Path, listed: u64) -> Option<(Arc<Path>, Node)> {
+    /// The path and file behind a listed name, if it is as it was. Spares a stat, because the
+    /// folder's listing has the inode number.
+    pub(super) fn known(&mut self, path: &Path, listed: u64) -> Option<(Arc<Path>, At)> {
+        for &device in &self.devices {
+            let node = Node { device, inode: listed };
+            let place = self.files.get(&node).or_else(|| self.new_files.get(&node));
+            if let Some(Place { name, .. }) = place.filter(|place| *place.name.path == *path) {
+                return Some((Arc::clone(&name.path), At { node, birth: name.birth }));
+            }
+        }
         let (path, known) = self.known.get_key_value_mut(path)?;
         if known.listed != listed {
             return None;
         }
         known.turn = self.turn;
-        Some((Arc::clone(path), known.node))
+        Some((Arc::clone(path), known.file))
     }
 
     /// Remembers what a listed name led to.
-    pub(super) fn learn(&mut self, path: &Path, listed: u64, node: Node) -> Arc<Path> {
+    pub(super) fn learn(&mut self, path: &Path, listed: u64, file: At) -> Arc<Path> {
         let path: Arc<Path> = path.into();
-        let known = Known { listed, node, turn: self.turn };
-        self.known.insert(Arc::clone(&path), known);
+        if !self.devices.contains(&file.node.device) {
+            self.devices.push(file.node.device);
+        }
+        if file.node.inode != listed {
+            let known = Known { listed, file, turn: self.turn };
+            self.known.insert(Arc::clone(&path), known);
+        }
         path
     }
 
@@ -198,11 +233,11 @@ impl Seen {
             if place.name.path == name.path {
                 place.turn = self.turn;
             } else {
-                keep_best(&mut self.new_names, node, name);
+                keep_best(&mut self.new_names, node, Place { name, turn: self.turn });
             }
             owner
         } else {
-            keep_best(&mut self.new_files, node, name)
+            keep_best(&mut self.new_files, node, Place { name, turn: self.turn })
         };
         (owner != source && !is_outside).then_some(owner)
     }
@@ -211,7 +246,7 @@ impl Seen {
     pub(super) fn finish(&mut self) -> Changes {
         let mut changes = Changes::default();
         let turn = self.turn;
-        for (node, name) in std::mem::take(&mut self.new_names) {
+        for (node, Place { name, .. }) in std::mem::take(&mut self.new_names) {
             let place = self.files.get_mut(&node).expect("BUG: a second name without a first");
             if place.turn < turn {
                 let (path, stem) = (Arc::clone(&name.path), Arc::clone(&name.stem));
@@ -229,11 +264,16 @@ impl Seen {
             stays
         });
         self.known.retain(|path, known| known.turn == turn || is_hidden(path));
-        for (node, name) in std::mem::take(&mut self.new_files) {
-            changes.appeared.push(found(node, &name));
-            self.files.insert(node, Place { name, turn });
+        let new_files = std::mem::take(&mut self.new_files);
+        changes.appeared =
+            new_files.iter().map(|(node, place)| found(*node, &place.name)).collect();
+        if self.files.is_empty() {
+            // Thousands, at the first look: the table itself, not a copy.
+            self.files = new_files;
+        } else {
+            self.files.extend(new_files);
         }
-        changes.appeared.sort_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
+        changes.appeared.sort_unstable_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
         changes.renamed.sort_by(|a, b| a.path.cmp(&b.path));
         changes.gone.sort();
         self.troubles.log_new();
@@ -252,18 +292,19 @@ fn found(node: Node, name: &Name) -> Found {
         node,
         stem: Arc::clone(&name.stem),
         is_outside: name.is_outside,
+        birth: name.birth,
     }
 }
 
 /// Keeps the better of two names and returns the source it is from.
-fn keep_best(names: &mut HashMap<Node, Name>, node: Node, name: Name) -> SourceId {
+fn keep_best(names: &mut HashMap<Node, Place>, node: Node, place: Place) -> SourceId {
     match names.entry(node) {
         Entry::Occupied(mut best) => {
-            if name < *best.get() {
-                best.insert(name);
+            if place.name < best.get().name {
+                best.insert(place);
             }
-            best.get().source
+            best.get().name.source
         }
-        Entry::Vacant(entry) => entry.insert(name).source,
+        Entry::Vacant(entry) => entry.insert(place).name.source,
     }
 }

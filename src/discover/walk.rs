@@ -9,7 +9,7 @@ use walkdir::{DirEntry, DirEntryExt, WalkDir};
 
 use super::glob::{Excludes, Pattern};
 use super::rotated;
-use super::seen::{Name, Node, Seen};
+use super::seen::{At, Name, Node, Seen};
 use super::trouble::What;
 use crate::model::SourceId;
 
@@ -111,12 +111,12 @@ impl Walk<'_> {
 
     /// Notes a file; `stem` is what it was rotated from, if its name says so.
     fn file(&mut self, path: &Path, listed: u64, stem: Option<Arc<Path>>, is_outside: bool) {
-        let (path, node) = match self.seen.known(path, listed) {
+        let (path, At { node, birth }) = match self.seen.known(path, listed) {
             Some(known) => known,
             None => match fs_err::symlink_metadata(path) {
                 Ok(metadata) if metadata.is_file() => {
-                    let node = Node::of(&metadata);
-                    (self.seen.learn(path, listed, node), node)
+                    let file = At::of(&metadata);
+                    (self.seen.learn(path, listed, file), file)
                 }
                 // Replaced since the folder was read: the next scan meets it.
                 Ok(_) => return,
@@ -125,7 +125,7 @@ impl Walk<'_> {
         };
         let stem = stem.unwrap_or_else(|| Arc::clone(&path));
         let (source, is_link) = (self.rules.source, self.depth > 0);
-        self.admit(node, Name { is_outside, source, is_link, path, stem });
+        self.admit(node, Name { is_outside, source, is_link, path, stem, birth });
     }
 
     /// The path that the glob matches and that was rotated to `path`, if the name says so.
@@ -170,7 +170,8 @@ impl Walk<'_> {
                 return self.seen.failed(path, &err);
             }
         };
-        let node = Node::of(&metadata);
+        let file = At::of(&metadata);
+        let node = file.node;
         self.seen.links.insert(path.to_owned(), Some(node));
         if metadata.is_dir() && may_enter {
             if !self.walked.contains(&node) && self.may_follow(path) {
@@ -178,16 +179,17 @@ impl Walk<'_> {
                 self.todo.push((path.to_owned(), depth));
             }
         } else if metadata.is_file() && is_wanted {
-            self.linked_file(path, listed, node);
+            self.linked_file(path, listed, file);
         } else if is_wanted {
             self.seen.troubles.note(What::NotAFile, path, "a link to something else");
         }
     }
 
-    fn linked_file(&mut self, path: &Path, listed: u64, node: Node) {
+    fn linked_file(&mut self, path: &Path, listed: u64, file: At) {
+        let At { node, birth } = file;
         let path = match self.seen.known(path, listed) {
-            Some((path, known)) if known == node => path,
-            Some(_) | None if self.may_follow(path) => self.seen.learn(path, listed, node),
+            Some((path, known)) if known.node == node => path,
+            Some(_) | None if self.may_follow(path) => self.seen.learn(path, listed, file),
             Some(_) | None => return,
         };
         if let Ok(target) = fs_err::canonicalize(&path)
@@ -198,7 +200,7 @@ impl Walk<'_> {
         }
         let stem = self.stem_of(&path, false).unwrap_or_else(|| Arc::clone(&path));
         let source = self.rules.source;
-        self.admit(node, Name { is_outside: false, source, is_link: true, path, stem });
+        self.admit(node, Name { is_outside: false, source, is_link: true, path, stem, birth });
     }
 
     fn admit(&mut self, node: Node, name: Name) {

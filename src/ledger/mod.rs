@@ -3,6 +3,7 @@
 //! May touch: its arguments. Must not: know why something was dropped.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::model::{Counts, FileKey, FileOffset, Mark, Permit};
 
@@ -42,6 +43,8 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Slot {
     end: Mark,
+    /// When it was issued.
+    at: Duration,
     /// Tickets that have not come back.
     pending: u32,
 }
@@ -60,12 +63,13 @@ impl Ledger {
     }
 
     /// Notes that the bytes up to `end` were read and that `tickets` batches hold lines of them;
-    /// 0 when every line was dropped by a rule. Returns the number of the stretch.
+    /// 0 when every line was dropped by a rule. `at` is the time since start. Returns the number
+    /// of the stretch.
     ///
     /// # Panics
     /// If `end` is before that of the stretch before: stretches are issued in file order. It is the
     /// same when parts that were held are sent without their end.
-    pub fn issue(&mut self, end: Mark, tickets: u32) -> u64 {
+    pub fn issue(&mut self, end: Mark, tickets: u32, at: Duration) -> u64 {
         let before = self.read_to().offset;
         assert!(before <= end.offset, "BUG: stretches out of order: {before:?}, {:?}", end.offset);
         let seq = self.next_seq();
@@ -73,7 +77,7 @@ impl Ledger {
             // Not the four that a queue begins with: many files have one at a time.
             self.open.reserve_exact(1);
         }
-        self.open.push_back(Slot { end, pending: tickets });
+        self.open.push_back(Slot { end, at, pending: tickets });
         self.advance();
         seq
     }
@@ -101,6 +105,12 @@ impl Ledger {
     #[must_use]
     pub fn read_to(&self) -> Mark {
         self.open.back().map_or(self.watermark, |slot| slot.end)
+    }
+
+    /// When the oldest stretch was issued that is not settled.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Duration> {
+        self.open.front().map(|slot| slot.at)
     }
 
     /// Whether all that was issued is settled, parts that are held apart.
@@ -132,7 +142,7 @@ impl Ledger {
 
     fn advance(&mut self) -> bool {
         let before = self.watermark.offset;
-        while let Some(Slot { end, pending: 0 }) = self.open.front() {
+        while let Some(Slot { end, pending: 0, .. }) = self.open.front() {
             self.watermark = *end;
             self.open.pop_front();
             self.first += 1;
@@ -151,6 +161,8 @@ mod tests {
 
     use super::*;
 
+    const AT: Duration = Duration::ZERO;
+
     fn mark(offset: u64) -> Mark {
         Mark { offset: FileOffset(offset), ..Mark::default() }
     }
@@ -158,8 +170,8 @@ mod tests {
     #[test]
     fn the_watermark_waits_for_the_slowest() {
         let mut ledger = Ledger::new(mark(0));
-        let first = ledger.issue(mark(10), 2);
-        let second = ledger.issue(mark(20), 1);
+        let first = ledger.issue(mark(10), 2, AT);
+        let second = ledger.issue(mark(20), 1, AT);
         assert_eq!(ledger.settle(second), None);
         assert_eq!(ledger.settle(first), None);
         assert_eq!(ledger.settle(first), Some(mark(20)));
@@ -169,10 +181,10 @@ mod tests {
     #[test]
     fn a_stretch_without_tickets_is_settled_once_those_before_it_are() {
         let mut ledger = Ledger::new(mark(5));
-        assert_eq!(ledger.issue(mark(6), 0), 0);
+        assert_eq!(ledger.issue(mark(6), 0, AT), 0);
         assert_eq!(ledger.watermark(), mark(6));
-        let held = ledger.issue(mark(7), 1);
-        ledger.issue(mark(8), 0);
+        let held = ledger.issue(mark(7), 1, AT);
+        ledger.issue(mark(8), 0, AT);
         assert_eq!(ledger.watermark(), mark(6));
         assert_eq!(ledger.settle(held), Some(mark(8)));
     }
@@ -181,12 +193,12 @@ mod tests {
     fn what_is_held_is_not_done() {
         let held = |at| Mark { held: [Some(FileOffset(at)), None], ..mark(10) };
         let mut ledger = Ledger::new(mark(0));
-        ledger.issue(held(4), 0);
+        ledger.issue(held(4), 0, AT);
         assert!(ledger.is_settled() && !ledger.is_done());
         ledger.free(0, FileOffset(5));
         ledger.free(1, FileOffset(4));
         assert_eq!(ledger.watermark(), held(4), "another line's parts");
-        let last = ledger.issue(held(4), 1);
+        let last = ledger.issue(held(4), 1, AT);
         ledger.free(0, FileOffset(4));
         assert!(!ledger.has_passed(last));
         assert_eq!(ledger.settle(last), None, "the same offset");
@@ -197,7 +209,7 @@ mod tests {
     #[should_panic(expected = "BUG: stretch 0 is not open")]
     fn settling_twice_is_a_bug() {
         let mut ledger = Ledger::new(mark(0));
-        let seq = ledger.issue(mark(1), 1);
+        let seq = ledger.issue(mark(1), 1, AT);
         ledger.settle(seq);
         ledger.settle(seq);
     }
@@ -209,7 +221,7 @@ mod tests {
             let mut ledger = Ledger::new(mark(0));
             let mut answers = Vec::new();
             for (idx, count) in tickets.iter().enumerate() {
-                let seq = ledger.issue(mark(idx as u64 + 1), *count);
+                let seq = ledger.issue(mark(idx as u64 + 1), *count, AT);
                 answers.extend(std::iter::repeat_n(seq, *count as usize));
             }
             let mut rng = fastrand::Rng::with_seed(seed);

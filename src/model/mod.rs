@@ -4,6 +4,7 @@
 
 mod budget;
 mod entry;
+mod few;
 mod files;
 mod ids;
 mod limits;
@@ -12,6 +13,7 @@ mod reason;
 
 pub use self::budget::{Permit, Pool};
 pub use self::entry::{Entry, ORIGINAL_TIMESTAMP, Pair};
+pub use self::few::Few;
 pub use self::files::{FileStat, Files, Identity, Kind, is_compressed};
 pub use self::ids::{FileKey, FileOffset, Fingerprint, Mark, OUTPUTS, SourceId, Stamp, TenantId};
 pub use self::limits::*;

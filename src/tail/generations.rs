@@ -13,7 +13,7 @@ use super::file::{State, Tracked};
 use super::identity::{self, Kin, Resume, Trail};
 use super::news::{Loss, NewFile, News};
 use super::reader::Reader;
-use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now};
+use crate::model::{Few, FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now};
 
 /// How long a copy of a truncated file is looked for before its unread bytes count as lost.
 pub const COPY_WITHIN: Duration = Duration::from_secs(10);
@@ -104,16 +104,14 @@ impl<H> Reader<H> {
     /// One more generation: what the others have left is looked at first.
     pub(super) fn join_stem(&mut self, stem: &Arc<Path>, idx: usize, now: Now) {
         let generations = self.by_stem.entry(Arc::clone(stem)).or_default();
-        for other in &*generations {
+        for other in generations.as_slice() {
             if let Some(file) = self.slots[*other].as_mut() {
                 file.has_kin = true;
                 self.look_ats[*other] = now.mono;
                 self.look_at = now.mono;
             }
         }
-        let has_kin = !generations.is_empty();
-        // Mostly it stays alone.
-        generations.reserve_exact(1);
+        let has_kin = !generations.as_slice().is_empty();
         generations.push(idx);
         if let Some(file) = self.slots[idx].as_mut() {
             file.has_kin = has_kin;
@@ -123,15 +121,15 @@ impl<H> Reader<H> {
     pub(super) fn leave_stem(&mut self, stem: &Path, idx: usize) {
         let Some(generations) = self.by_stem.get_mut(stem) else { return };
         generations.retain(|other| *other != idx);
-        if generations.is_empty() {
+        if generations.as_slice().is_empty() {
             self.by_stem.remove(stem);
         } else {
             self.let_go(stem, idx);
         }
     }
 
-    fn generations(&self, stem: &Path) -> &[usize] {
-        self.by_stem.get(stem).map_or(&[], Vec::as_slice)
+    pub(super) fn generations(&self, stem: &Path) -> &[usize] {
+        self.by_stem.get(stem).map_or(&[], Few::as_slice)
     }
 
     /// The followed file that a rotated one is a copy of.

@@ -20,6 +20,7 @@ mod news;
 
 mod descriptors;
 mod generations;
+mod looks;
 mod open;
 mod read;
 mod reader;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::identity::{Kin, Resume};
-use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, SourceId};
+use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, SourceId, UnixNanos};
 
 /// A file that discovery found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct NewFile {
     pub stem: Arc<Path>,
     /// Its device and inode number when it was found, if somebody has looked.
     pub inode: Option<(u64, u64)>,
+    /// When it was made, if somebody has looked and the file system says so.
+    pub birth: Option<UnixNanos>,
     /// Its source.
     pub source: SourceId,
     /// Where to go on, if it is one of these; the first that fits.
@@ -44,7 +46,8 @@ impl NewFile {
     pub fn new(path: impl Into<Arc<Path>>, source: SourceId) -> Self {
         let path = path.into();
         let stem = Arc::clone(&path);
-        Self { path, stem, inode: None, source, known: Vec::new(), begin: Begin::Start, rank: 0 }
+        let (inode, birth, known) = (None, None, Vec::new());
+        Self { path, stem, inode, birth, source, known, begin: Begin::Start, rank: 0 }
     }
 
     /// What comes under this name is new, and read from its first byte.

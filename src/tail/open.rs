@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::file::{State, Tracked};
 use super::generations::Bygone;
 use super::identity::{self, Kin};
+use super::looks::BUSY_FOR;
 use super::news::{Begin, NewFile, News};
-use super::reader::{BUSY_FOR, Reader, failed, retry_pause};
+use super::reader::{Reader, failed, retry_pause};
 use crate::model::{FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now};
 
 /// Names under which nothing was found are tried so often: for more than a minute in all. All names
@@ -151,9 +152,12 @@ impl<H> Reader<H> {
             self.hold(original, handle, new.clone(), *stat, now);
             return Ok(());
         }
+        // With the number of the file that was found: that one is gone, and this one is new.
+        let is_another = new.birth.zip(stat.identity.birth).is_some_and(|(old, own)| old != own);
+        let begin = if is_another { Begin::Start } else { new.begin };
         let (start, kin) = match known {
             Some((mark, kin)) => (mark, Some(kin)),
-            None if new.begin == Begin::Start || new.was_known() => (Mark::default(), None),
+            None if begin == Begin::Start || new.was_known() => (Mark::default(), None),
             None => (end_of_lines(files, &handle, stat.size, self.options.chunk_bytes)?, None),
         };
         let head = identity::head_of(files, &handle)?;
@@ -162,7 +166,7 @@ impl<H> Reader<H> {
         }
         let idx = self.insert(new.clone(), handle, stat, start, kin, now);
         self.set_head(idx, head);
-        if known.is_none() && new.begin == Begin::Never {
+        if known.is_none() && begin == Begin::Never {
             self.close(idx, now);
         }
         Ok(())
@@ -259,7 +263,7 @@ impl<H> Reader<H> {
         self.open += 1;
         *self.devices.entry(identity.device).or_default() += 1;
         self.by_inode.insert(identity.inode(), idx);
-        self.by_path.insert(Arc::clone(&new.path), idx);
+        self.set_path(&new.path, idx);
         self.join_stem(&new.stem, idx, now);
         let NewFile { path, stem, source, .. } = new;
         let (size, waits) = (stat.size, self.must_wait(idx, now));

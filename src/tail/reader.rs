@@ -12,9 +12,10 @@ use super::chunk::Chunk;
 use super::descriptors::Budget;
 use super::file::{State, Tracked};
 use super::generations::{Bygone, Held, Missing};
+use super::looks::GLANCES_MAX;
 use super::news::News;
 use super::open::Waiting;
-use crate::model::{FileKey, Files, Identity, Mark, Now, SourceId, is_compressed};
+use crate::model::{Few, FileKey, Files, Identity, Mark, Now, SourceId};
 
 /// How a reader behaves.
 #[derive(Debug, Clone)]
@@ -33,17 +34,6 @@ pub struct Options {
     /// What may be open.
     pub budget: Budget,
 }
-
-/// A file counts as idle when it did not grow for this long.
-pub(super) const BUSY_FOR: Duration = Duration::from_secs(60);
-
-/// Most files that are looked at within a second because they grew: when more grow, each is looked
-/// at less often, and a look brings more. And most of the others.
-const BUSY_PER_SECOND: u32 = 4_000;
-const IDLE_PER_SECOND: u32 = 400;
-
-/// Of an idle file only the size is asked for; so often, until all of it is again.
-const GLANCES_MAX: u8 = 5;
 
 /// Longest pause before a file that could not be opened or read is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -69,9 +59,10 @@ pub struct Reader<H> {
     pub(super) by_inode: HashMap<(u64, u64), usize>,
     /// How many files are followed on each device.
     pub(super) devices: HashMap<u64, usize>,
+    /// By path where that is not the stem.
     pub(super) by_path: HashMap<Arc<Path>, usize>,
     /// The generations of each file, in no order.
-    pub(super) by_stem: HashMap<Arc<Path>, Vec<usize>>,
+    pub(super) by_stem: HashMap<Arc<Path>, Few<usize>>,
     /// Files that may have unread bytes, each at most once.
     ready: VecDeque<usize>,
     /// Files that could not be opened yet.
@@ -181,7 +172,7 @@ impl<H> Reader<H> {
         if self.by_path.get(&old) == Some(&idx) {
             self.by_path.remove(&old);
         }
-        self.by_path.insert(Arc::clone(path), idx);
+        self.set_path(path, idx);
         if old != *path {
             self.news.push(News::Renamed { file: key, path: Arc::clone(path) });
         }
@@ -202,7 +193,7 @@ impl<H> Reader<H> {
     }
 
     /// Nobody is expected to write to the file for long, or somebody is after all.
-    fn set_gone(&mut self, idx: usize, is_gone: bool, now: Now) {
+    pub(super) fn set_gone(&mut self, idx: usize, is_gone: bool, now: Now) {
         let Some(file) = self.slots[idx].as_mut() else { return };
         let was_gone = file.is_gone();
         match &mut file.state {
@@ -221,9 +212,24 @@ impl<H> Reader<H> {
         self.news.push(news);
     }
 
+    /// The newest file that has this path.
+    fn at_path(&self, path: &Path) -> Option<usize> {
+        let file = |idx: usize| self.slots[idx].as_ref().filter(|file| *file.path == *path);
+        let own = self.generations(path).iter().copied().filter(|idx| file(*idx).is_some());
+        own.max_by_key(|idx| file(*idx).map(|file| file.key))
+            .or_else(|| self.by_path.get(path).copied())
+    }
+
+    /// The file in `slots[idx]` has this path.
+    pub(super) fn set_path(&mut self, path: &Arc<Path>, idx: usize) {
+        if self.slots[idx].as_ref().is_some_and(|file| file.stem != *path) {
+            self.by_path.insert(Arc::clone(path), idx);
+        }
+    }
+
     /// A file may have grown: looks at it.
     pub fn hint<D: Files<File = H>>(&mut self, path: &Path, now: Now, files: &mut D) {
-        if let Some(&idx) = self.by_path.get(path) {
+        if let Some(idx) = self.at_path(path) {
             if let Some(file) = self.slots[idx].as_mut() {
                 file.glances = GLANCES_MAX;
             }
@@ -276,129 +282,9 @@ impl<H> Reader<H> {
         unread
     }
 
-    fn look<D: Files<File = H>>(&mut self, now: Now, files: &mut D) {
-        self.open_waiting(now, files);
-        for idx in 0..self.slots.len() {
-            if self.look_ats[idx] <= now.mono && !self.is_unchanged(idx, now, files) {
-                self.look_at_one(idx, now, files);
-            }
-        }
-        self.review_held(now, files);
-        self.give_up_missing(now);
-        self.keep_budget(now, files);
-        let slots = &self.slots;
-        let until = |idx: usize| slots[idx].as_ref().map_or(Duration::ZERO, |file| file.not_before);
-        self.paused.retain(|idx| now.mono < until(*idx));
-        let soon = self.paused.iter().map(|idx| until(*idx)).min();
-        let next = now.mono + self.options.look_busy;
-        self.look_at = soon.map_or(next, |soon| soon.min(next));
-    }
-
-    /// A glance at a file that is idle: whether it has the size that it had.
-    fn is_unchanged<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) -> bool {
-        let look_idle = self.look_idle();
-        let Some(file) = self.slots[idx].as_mut() else { return false };
-        let is_idle = !file.is_busy && file.state == State::Following && !file.has_unseen();
-        let Some(handle) = file.handle.as_ref().filter(|_| is_idle) else { return false };
-        if file.glances == GLANCES_MAX || files.size(handle).ok() != Some(file.size) {
-            return false;
-        }
-        file.glances += 1;
-        self.look_ats[idx] = now.mono + look_idle;
-        true
-    }
-
-    /// How long to wait before the next look at a file that grew lately.
-    pub(super) fn look_busy(&self) -> Duration {
-        self.options.look_busy.max(self.busy * Duration::from_secs(1) / BUSY_PER_SECOND)
-    }
-
-    /// The same for any other file.
-    pub(super) fn look_idle(&self) -> Duration {
-        let files = u32::try_from(self.by_inode.len()).unwrap_or(u32::MAX).min(1_000_000);
-        self.options.look_idle.max(files * Duration::from_secs(1) / IDLE_PER_SECOND)
-    }
-
-    fn look_at_one<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
-        let (look_busy, look_idle) = (self.look_busy(), self.look_idle());
-        let Some(file) = self.slots[idx].as_mut() else { return };
-        let looked = match &file.handle {
-            Some(handle) => files.stat(handle),
-            None => files.look(&file.path),
-        };
-        let stat = match looked {
-            Ok(stat) if stat.identity == file.identity || file.handle.is_some() => stat,
-            // Its name and its number are another file's: a scan cannot tell the two apart.
-            Ok(stat) if stat.identity.inode == file.identity.inode => {
-                return self.succeeded(idx, now, files);
-            }
-            // The name is another file's: the next scan says what became of this one.
-            Ok(_) => {
-                self.look_ats[idx] = now.mono + look_idle;
-                return;
-            }
-            Err(_) if file.handle.is_none() => {
-                self.look_ats[idx] = now.mono + look_idle;
-                return;
-            }
-            Err(error) => {
-                self.set_aside::<()>(idx, &error, now);
-                return;
-            }
-        };
-        // What was compressed does not grow.
-        if file.handle.is_none() && is_compressed(&file.path) {
-            self.look_ats[idx] = now.mono + look_idle;
-            return;
-        }
-        if let State::SetAside { gone, .. } = file.state {
-            file.state = if gone { State::Gone } else { State::Following };
-            self.news.push(News::Back { file: file.key, gone });
-        }
-        let known = std::mem::replace(&mut file.size, stat.size);
-        let is_changed = std::mem::replace(&mut file.modified, stat.modified) != stat.modified;
-        if stat.size != known {
-            file.grew_at = now.mono;
-            file.size_before = known;
-            self.news.push(News::Size { file: file.key, size: stat.size });
-        }
-        let quiet = now.mono.saturating_sub(file.grew_at);
-        file.glances = 0;
-        let was_busy = std::mem::replace(&mut file.is_busy, quiet < BUSY_FOR);
-        self.busy = self.busy + u32::from(file.is_busy) - u32::from(was_busy);
-        let next = now.mono
-            + match file.state {
-                State::Following if file.is_busy => look_busy,
-                State::Gone if file.is_busy || file.handle.is_some() => self.options.look_busy,
-                State::Following | State::Gone | State::SetAside { .. } => look_idle,
-            };
-        let is_paused = now.mono < file.not_before;
-        self.look_ats[idx] = if is_paused { next.min(file.not_before) } else { next };
-        let is_deleted = stat.links == 0 && file.handle.is_some();
-        if is_deleted && !std::mem::replace(&mut file.is_deleted, true) {
-            file.is_named = false;
-            self.deleted.push(idx);
-            self.news.push(News::Deleted { file: file.key });
-        }
-        if stat.size < file.seen().0 {
-            let unread = known.saturating_sub(file.read.offset.0);
-            self.new_generation::<(), _>(idx, unread, now, files);
-        } else if file.has_unseen() {
-            self.enqueue(idx);
-        } else if is_changed && file.partial <= self.options.chunk_bytes as u64 {
-            // Without growing: it may have been truncated and have grown as far again.
-            file.partial = 0;
-            self.enqueue(idx);
-        } else if file.is_gone() && self.options.grace <= quiet {
-            self.finish(idx, now);
-        } else if is_deleted {
-            self.set_gone(idx, true, now);
-        }
-    }
-
     /// The file had its last look: a line without a newline is its last, then it is closed; one
     /// that has a name is looked at now and then, in case that somebody writes to it all the same.
-    fn finish(&mut self, idx: usize, now: Now) {
+    pub(super) fn finish(&mut self, idx: usize, now: Now) {
         let Some(file) = self.slots[idx].as_mut() else { return };
         if file.partial != 0 {
             self.enqueue(idx);
@@ -411,6 +297,10 @@ impl<H> Reader<H> {
 
     /// The file is followed no more.
     pub(super) fn close(&mut self, idx: usize, now: Now) {
+        let Some(path) = self.slots[idx].as_ref().map(|file| Arc::clone(&file.path)) else {
+            return;
+        };
+        let is_last = self.at_path(&path) == Some(idx);
         let Some(file) = self.slots[idx].take() else { return };
         self.news.push(News::Closed { file: file.key });
         self.open -= usize::from(file.handle.is_some());
@@ -424,8 +314,10 @@ impl<H> Reader<H> {
         self.by_inode.remove(&(device, file.identity.inode));
         self.devices.entry(device).and_modify(|count| *count -= 1);
         self.devices.retain(|_, count| *count != 0);
-        if self.by_path.get(&file.path) == Some(&idx) {
-            self.by_path.remove(&file.path);
+        if self.by_path.get(&path) == Some(&idx) {
+            self.by_path.remove(&path);
+        }
+        if is_last {
             self.expect_successor(&file, now);
         }
         self.ready.retain(|ready| *ready != idx);

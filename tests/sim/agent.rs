@@ -191,8 +191,8 @@ impl Agent {
         let mut changes = Changes::default();
         let is_seen = |path: &Path| is_in_globs(path, knobs) || self.mutation != Mutation::Blind;
         let names = disk.names.iter().filter(|(path, _)| is_seen(path));
-        let there: HashMap<u64, (Arc<Path>, usize)> = names
-            .map(|(path, inode)| (inode.number, (path.as_path().into(), inode.source)))
+        let there: HashMap<u64, (Arc<Path>, usize, UnixNanos)> = names
+            .map(|(path, inode)| (inode.number, (path.as_path().into(), inode.source, inode.born)))
             .collect();
         let node = |inode| Node { device: 1, inode };
         self.found.retain(|number, _| {
@@ -200,7 +200,7 @@ impl Agent {
             changes.gone.extend((!stays).then_some(node(*number)));
             stays
         });
-        for (number, (path, source)) in there {
+        for (number, (path, source, born)) in there {
             let stem = stem(&path);
             match self.found.insert(number, Arc::clone(&path)) {
                 Some(known) if known == path => {}
@@ -211,6 +211,7 @@ impl Agent {
                     source: source_id(source),
                     node: node(number),
                     stem,
+                    birth: Some(born),
                 }),
             }
         }
