@@ -175,7 +175,7 @@ mod tests {
         let time = UnixNanos(i64::try_from(number).unwrap());
         let entry = Entry { time, line: &line, labels: &[], metadata: &[] };
         let input = Counts { lines: 1, bytes: line.len() as u64 + 1 };
-        let stream = streams[usize::from(number % 3 == 0)];
+        let stream = streams[usize::from(number.is_multiple_of(3))];
         assert_eq!(press.push(stream, &entry, None, input, NOW), Pushed::Taken);
     }
 
