@@ -24,7 +24,9 @@ fn parse(c: &mut Criterion) {
                     let line = Line { bytes, truncated_from: None };
                     parser.line(line, &mut stamp, NOW, |verdict| match verdict {
                         Verdict::Emit(entry) => drop(black_box(entry)),
-                        Verdict::Drop(reason) => panic!("{reason:?}"),
+                        verdict @ (Verdict::Drop(_) | Verdict::NotBefore(_)) => {
+                            panic!("{verdict:?}")
+                        }
                     });
                 }
             });

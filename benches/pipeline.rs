@@ -18,7 +18,7 @@ fn pipeline(c: &mut Criterion) {
         let lines = log.iter().filter(|byte| **byte == b'\n').count();
         group.throughput(Throughput::Bytes(log.len() as u64));
         group.bench_function(name, |b| {
-            b.iter(|| assert_eq!(common::turns::settle_all(&path), lines))
+            b.iter(|| assert_eq!(common::turns::settle_all(&path, None), lines))
         });
     }
     group.finish();

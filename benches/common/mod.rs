@@ -63,6 +63,18 @@ pub(crate) fn options() -> Options {
     Config::defaults("http://loki:3100/loki/api/v1/push").parse_defaults("veogen")
 }
 
+/// The default rules and one more, in YAML.
+pub(crate) fn options_with(rule: &str) -> Options {
+    let text = format!(
+        "loki: {{url: http://loki}}\nsources:\n  - files: /var/log/a.log\n    rules:\n      \
+         - label: [level, event_type]\n      - metadata: [request_id, user_id, trace_id]\n      \
+         - timestamp: [timestamp, time, ts, \"@timestamp\"]\n      - {rule}\n"
+    );
+    let loaded = skald::config::load(text.as_bytes(), "the bench", &|_| None);
+    let config = loaded.config.unwrap_or_else(|| panic!("{}", loaded.report.render(false)));
+    Options { source: "veogen".to_owned(), ..config.sources[0].parse.clone() }
+}
+
 /// Ids that do not repeat.
 pub(crate) fn ids(lines: usize) -> Vec<[String; 3]> {
     let mut rng = fastrand::Rng::with_seed(1);

@@ -13,11 +13,12 @@ use skald::parse::{Guard, Plan};
 use skald::tail::{self, NewFile};
 use skald::telemetry::Metrics;
 
-use super::{NOW, options};
+use super::{NOW, options, options_with};
 
-/// Reads the file at `path` to its end and settles its batches at once. Returns the entries.
-pub(crate) fn settle_all(path: &Path) -> usize {
-    let (mut worker, registry) = worker();
+/// Reads the file at `path` to its end and settles its batches at once. Returns the entries. One
+/// more rule, in YAML, may follow the default ones.
+pub(crate) fn settle_all(path: &Path, rule: Option<&str>) -> usize {
+    let (mut worker, registry) = worker(rule);
     worker.found(NewFile::new(path, SourceId(0)), NOW, &mut Disk);
     let mut entries = 0;
     loop {
@@ -35,13 +36,15 @@ pub(crate) fn settle_all(path: &Path) -> usize {
     }
 }
 
-fn worker() -> (Worker<LogFile>, Arc<Registry>) {
-    let options = options();
+fn worker(rule: Option<&str>) -> (Worker<LogFile>, Arc<Registry>) {
+    let options = rule.map_or_else(options, options_with);
     let plan = Arc::new(Plan::compile(&options));
     let guard = Mutex::new(Guard::new(&plan));
     let sources = Arc::from([Source {
         name: options.source,
         tenant: TenantId(0),
+        others: Vec::new(),
+        place: skald::config::Place::default(),
         plan,
         guard,
         values_max: 500,

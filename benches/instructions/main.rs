@@ -24,6 +24,28 @@ const LINES: [usize; 2] = [10_000, 20_000];
 /// How far from what is recorded is still the same.
 const TOLERANCE: f64 = 0.02;
 
+/// One more rule than the default ones, by verb; of those that could drop a line, none does.
+const VERBS: [(&str, &str); 18] = [
+    ("+keep", "keep: {}"),
+    ("+set", "set: {route: '{method} {url}'}"),
+    ("+map", "map: {level: {WARNING: warn}}"),
+    ("+lowercase", "lowercase: level"),
+    ("+level", "level: level"),
+    ("+regex", "regex: {message: '(?P<first>[a-z]+) (?P<second>[a-z]+)'}"),
+    ("+replace", "replace: {url: {pattern: '[0-9]+', with: N}}"),
+    ("+redact", "redact: [email, bearer, card]"),
+    ("+redact-ip", "redact: ip"),
+    ("+members", "metadata: 'context.*'"),
+    ("+line", "line: '{message} {url:-}'"),
+    ("+logfmt", "line: logfmt"),
+    ("+drop", "drop: {url: [/health, /ready]}"),
+    ("+sample", "sample: {rate: 1, by: trace_id}"),
+    ("+limit", "limit: {lines_per_second: 1000000000}"),
+    ("+tenant", "tenant: {from: user_id, map: {nobody: a}}"),
+    ("+metrics", "metrics: {lines_total: {by: level}}"),
+    ("+when", "when: {level: none}\n        then: [{drop: {}}]"),
+];
+
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/per-line.txt");
 
 /// Counts instructions per line, and compares them to those that are recorded.
@@ -40,6 +62,9 @@ struct Args {
     /// Given to the counted process: the file to read
     #[arg(long, hide = true)]
     read: Option<PathBuf>,
+    /// Given to the counted process: one more rule
+    #[arg(long, hide = true)]
+    rule: Option<String>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -48,7 +73,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     if let Some(path) = &args.read {
-        let entries = common::turns::settle_all(path);
+        let entries = common::turns::settle_all(path, args.rule.as_deref());
         println!("{entries}");
         return ExitCode::SUCCESS;
     }
@@ -69,8 +94,10 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     let mut is_same = true;
     let mut record = String::new();
     let is_chosen = |name: &str| args.logs.is_empty() || args.logs.iter().any(|log| log == name);
-    for (name, shape) in common::MADE.into_iter().filter(|(name, _)| is_chosen(name)) {
-        let [few, many] = LINES.map(|lines| count(folder.path(), shape, lines));
+    let logs = common::MADE.into_iter().map(|(name, shape)| (name, shape, None));
+    let verbs = VERBS.into_iter().map(|(name, rule)| (name, Shape::File400, Some(rule)));
+    for (name, shape, rule) in logs.chain(verbs).filter(|(name, ..)| is_chosen(name)) {
+        let [few, many] = LINES.map(|lines| count(folder.path(), shape, rule, lines));
         let spent = many?.less(&few?).per((LINES[1] - LINES[0]) as f64);
         let total = spent.total();
         let before = recorded.get(name).copied();
@@ -93,7 +120,7 @@ fn run(args: &Args) -> anyhow::Result<bool> {
 }
 
 /// What this program's own child takes to read so many lines.
-fn count(folder: &Path, shape: Shape, lines: usize) -> anyhow::Result<Profile> {
+fn count(folder: &Path, shape: Shape, rule: Option<&str>, lines: usize) -> anyhow::Result<Profile> {
     let (log, out) = (folder.join("lines.log"), folder.join("callgrind.out"));
     fs_err::write(&log, common::made(shape, lines))?;
     let mut out_file = std::ffi::OsString::from("--callgrind-out-file=");
@@ -107,6 +134,7 @@ fn count(folder: &Path, shape: Shape, lines: usize) -> anyhow::Result<Profile> {
         .arg(std::env::current_exe()?)
         .arg("--read")
         .arg(&log)
+        .args(rule.into_iter().flat_map(|rule| ["--rule", rule]))
         .output()
         .context("cannot start valgrind")?;
     let said = String::from_utf8_lossy(&ran.stdout);

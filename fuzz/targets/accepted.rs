@@ -18,12 +18,12 @@ const AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 const AHEAD_MAX: Duration = Duration::from_secs(600);
 
 const FORMATS: [Format; 6] =
-    [Format::Auto, Format::Json, Format::Logfmt, Format::Cri, Format::Docker, Format::Text];
+    [Format::AUTO, Format::JSON, Format::LOGFMT, Format::CRI, Format::DOCKER, Format::TEXT];
 
 /// A digit that names the format, and lines of one file.
 pub(crate) fn check(data: &[u8]) {
     let mut bytes = Bytes(data);
-    let format = FORMATS[bytes.below(FORMATS.len())];
+    let format = FORMATS[bytes.below(FORMATS.len())].clone();
     let plan = Arc::new(Plan::compile(&rules(format)));
     let base = Base {
         labels: plan.base_labels().to_vec(),

@@ -21,7 +21,8 @@ fn reload(bytes: &[u8]) {
         Err(CheckpointError::Version { .. }) => return,
         Err(err) => panic!("{err}"),
     };
-    save(&mut disk, Path::new("/state"), &loaded.state).expect("the disk is sound");
+    save(&mut disk, Path::new("/state"), &loaded.state.files, &loaded.state.demoted)
+        .expect("the disk is sound");
     let again = load(&mut disk, Path::new("/state")).expect("it was just saved");
     assert_eq!(again, Loaded { state: loaded.state, damage: Vec::new() });
 }
@@ -45,7 +46,7 @@ pub(crate) fn damage(data: &[u8]) {
     let mut bytes = Bytes(data);
     let state = state(&mut bytes);
     let mut disk = Disk::default();
-    save(&mut disk, Path::new("/state"), &state).expect("the disk is sound");
+    save(&mut disk, Path::new("/state"), &state.files, &state.demoted).expect("the disk is sound");
     let mut text = disk.0[0].1.clone();
     let mut lost_max = 0;
     while !bytes.is_empty() {

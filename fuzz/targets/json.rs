@@ -38,7 +38,7 @@ pub(crate) fn check(data: &[u8]) {
         vec![Rule::Metadata(metadata), Rule::Label(labels)]
     };
     check_lines(&text, rules());
-    let reading = read(&options(Format::Json, rules()), text.as_bytes());
+    let reading = read(&options(Format::JSON, rules()), text.as_bytes());
     let Ok(Value::Object(object)) = serde_json::from_str(&text) else { return };
     assert!(!reading.flags.contains(Flag::NotJson), "serde_json takes it: {text}");
     for (idx, path) in PATHS.iter().enumerate() {
@@ -48,13 +48,13 @@ pub(crate) fn check(data: &[u8]) {
         check_value(&text, expected, reading.labels.get(&label).map(String::as_str), false);
     }
     if !text.starts_with("{\"log\":\"") {
-        assert_eq!(reading, read(&options(Format::Auto, rules()), text.as_bytes()), "{text}");
+        assert_eq!(reading, read(&options(Format::AUTO, rules()), text.as_bytes()), "{text}");
     }
 }
 
 /// Reads the lines of `text` twice with one parser: each must be what it is as the first one.
 fn check_lines(text: &str, rules: Vec<Rule>) {
-    let mut options = options(Format::Auto, rules);
+    let mut options = options(Format::AUTO, rules);
     let from = ["time", "ts"].map(|name| Path(vec![name.to_owned()])).to_vec();
     options.rules.push(Rule::Timestamp { from, formats: Vec::new() });
     let plan = Arc::new(Plan::compile(&options));

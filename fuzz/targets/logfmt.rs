@@ -26,7 +26,7 @@ pub(crate) fn check(data: &[u8]) {
     let fields = NAMES.iter().enumerate().map(|(idx, name)| field(&format!("m{idx}"), &[name]));
     let rules = vec![Rule::Metadata(fields.collect())];
     let line = format!("{text}\r");
-    let reading = read(&options(Format::Logfmt, rules), line.as_bytes());
+    let reading = read(&options(Format::LOGFMT, rules), line.as_bytes());
     let (fits, found) = naive(text);
     assert_eq!(reading.flags.contains(Flag::NotInFormat), !fits, "{text}");
     let found = NAMES.iter().enumerate().filter_map(|(idx, name)| {

@@ -29,6 +29,7 @@ pub(crate) fn read(text: &str, formats: &[TimeFormat]) -> Option<i128> {
         TimeFormat::UnixMs => unix(text, SECOND / 1_000),
         TimeFormat::UnixUs => unix(text, SECOND / 1_000_000),
         TimeFormat::UnixNs => unix(text, 1),
+        TimeFormat::Rfc2822 | TimeFormat::Strptime(_) => unreachable!("not asked for"),
     })
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn check(data: &[u8]) {
     let text = String::from_utf8_lossy(bytes.0);
     let from = vec![Path(vec!["t".to_owned()])];
     let rules = vec![Rule::Timestamp { from, formats: formats.to_vec() }];
-    let options = options(Format::Json, rules);
+    let options = options(Format::JSON, rules);
     let quoted = serde_json::json!({ "t": text }).to_string();
     check_line(&options, &quoted, &text, formats);
     if serde_json::from_str::<serde_json::Number>(&text).is_ok() && text.trim() == text {

@@ -21,11 +21,11 @@ pub(crate) fn check(data: &[u8]) {
     let line = format!("{text}\r");
     let as_format = |format| -> Options { options(format, Vec::new()) };
     let (cri, docker) = (cri(text), docker(text));
-    compare(&as_format(Format::Cri), &line, cri.as_ref());
+    compare(&as_format(Format::CRI), &line, cri.as_ref());
     if let Ok(docker) = docker {
-        compare(&as_format(Format::Docker), &line, docker.as_ref());
+        compare(&as_format(Format::DOCKER), &line, docker.as_ref());
     }
-    let auto = read(&as_format(Format::Auto), line.as_bytes());
+    let auto = read(&as_format(Format::AUTO), line.as_bytes());
     assert!(!auto.flags.contains(Flag::NotInFormat), "{text}");
     if let Some((inner, _)) = cri {
         assert_eq!(auto.line, inner, "{text}");

@@ -1,6 +1,7 @@
 //! Builds the agent from its configuration, runs it, and ends it in order.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,19 +31,24 @@ pub struct Ended {
     pub read: Counts,
     /// What Loki has.
     pub delivered: Counts,
-    /// What was dropped, for whatever reason.
+    /// What the rules asked to leave out, see [`Reason::is_wanted`].
+    pub left_out: Counts,
+    /// What was dropped for any other reason.
     pub dropped: Counts,
     /// What of files was read and not settled: it is read again by the next run.
     pub unsettled: Counts,
     /// Bytes that were gone before they could be read.
     pub lost: u64,
+    /// An input that is no file could not be read to its end.
+    pub input_failed: bool,
 }
 
 impl Ended {
-    /// Whether all that was read was delivered.
+    /// Whether all that was read was delivered, but for what the rules left out.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.dropped.lines == 0 && self.unsettled.lines == 0 && self.lost == 0
+        let Self { dropped, unsettled, lost, input_failed, .. } = self;
+        dropped.lines == 0 && unsettled.lines == 0 && *lost == 0 && !input_failed
     }
 }
 
@@ -53,8 +59,9 @@ pub struct Agent {
     ground: Ground,
     lanes: JoinSet<()>,
     readers: Vec<(Doorbell, JoinHandle<()>)>,
-    stdin: Option<(Doorbell, JoinHandle<()>)>,
+    pipes: Vec<(Doorbell, JoinHandle<()>)>,
     stdin_ended: mpsc::Receiver<()>,
+    end_with_pipes: bool,
     control: (SyncSender<Call>, JoinHandle<()>),
     shutdown_deadline: Duration,
     stdin_deadline: Option<Duration>,
@@ -87,7 +94,8 @@ impl Agent {
         let (calls, inbox) = control::calls();
         let readers = if scanner.is_some() { builder.readers()? } else { Vec::new() };
         let (ended, stdin_ended) = mpsc::channel(1);
-        let stdin = builder.stdin(ended)?;
+        let pipes = builder.pipes(&ended)?;
+        drop(ended);
         let discovery = scanner.map(|scanner| {
             let bells = readers.iter().map(|(bell, _)| Doorbell::clone(bell)).collect();
             Discovery::new(
@@ -104,8 +112,9 @@ impl Agent {
             ground: builder.ground,
             lanes: builder.lanes,
             readers,
-            stdin,
+            pipes,
             stdin_ended,
+            end_with_pipes: builder.extras.end_with_pipes,
             control: (calls, control),
             shutdown_deadline: builder.config.shutdown_deadline,
             stdin_deadline: builder.extras.stdin_deadline,
@@ -122,17 +131,17 @@ impl Agent {
     /// Runs until `stop`, or until the end of standard input if that is the only source; then
     /// delivers what was read, saves, and says what is left.
     pub async fn run(mut self, stop: CancellationToken) -> Ended {
-        let finite = self.readers.is_empty();
+        let finite = self.readers.is_empty() || self.end_with_pipes;
         let told = loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break true,
-                _ = self.stdin_ended.recv(), if self.stdin.is_some() => {
+                _ = self.stdin_ended.recv(), if !self.pipes.is_empty() => {
                     if finite {
                         break false;
                     }
                     info!("standard input has ended; files are read on");
-                    self.stdin = None;
+                    self.pipes.clear();
                 }
             }
         };
@@ -168,7 +177,7 @@ impl Agent {
         if !is_drained {
             warn!("the deadline has passed; leaving what is not acknowledged");
             self.ground.give_up.cancel();
-            if let Some((bell, _)) = &self.stdin {
+            for (bell, _) in &self.pipes {
                 bell.tell(Told::Stop);
             }
             while self.lanes.join_next().await.is_some() {}
@@ -177,13 +186,13 @@ impl Agent {
     }
 
     async fn finish(self) -> Ended {
-        let Self { common, readers, stdin, control, .. } = self;
+        let Self { common, readers, pipes, control, .. } = self;
         let waits = tokio::task::spawn_blocking(move || {
             for (_, thread) in readers {
                 let _ = thread.join();
             }
             // The thread for standard input may be stuck in a read that nothing ends.
-            drop(stdin);
+            drop(pipes);
             let _ = control.0.send(Call::End);
             let _ = control.1.join();
         });
@@ -194,7 +203,8 @@ impl Agent {
 
 fn ended(common: &Common) -> Ended {
     let names: Vec<&str> = common.sources.iter().map(|source| source.name.as_str()).collect();
-    counted(&common.metrics, &names)
+    let input_failed = common.input_failed.load(Ordering::Relaxed);
+    Ended { input_failed, ..counted(&common.metrics, &names) }
 }
 
 /// What became of all that was read of `sources`.
@@ -208,7 +218,8 @@ pub(super) fn counted(metrics: &Metrics, sources: &[&str]) -> Ended {
     for reason in Reason::ALL {
         let lines = metrics.lines_dropped.get_or_create(&reason.into()).get();
         let bytes = metrics.bytes_dropped.get_or_create(&reason.into()).get();
-        ended.dropped += Counts { lines, bytes };
+        let sum = if reason.is_wanted() { &mut ended.left_out } else { &mut ended.dropped };
+        *sum += Counts { lines, bytes };
     }
     let (lines, bytes) = (metrics.lines_delivered.get(), metrics.bytes_delivered.get());
     ended.delivered = Counts { lines, bytes };

@@ -1,6 +1,5 @@
 //! Builds the parts of the agent from its configuration and starts their threads.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -21,9 +20,11 @@ use super::error::AppError;
 use super::file_log::FileLog;
 use super::finder::Finder;
 use super::lane::{Ground, Lane};
-use super::pipeline::{Pipeline, Source};
+use super::pipeline::Pipeline;
+use super::pipes::{Pipe, STDIN};
 use super::readers::{self, FileShell, StdinShell, Ways};
 use super::registry::Registry;
+use super::sources::Source;
 use super::stdin::StdinWorker;
 use super::wake::{Doorbell, Told};
 use super::windows::Windows;
@@ -32,7 +33,7 @@ use crate::batch::{self, Sealed};
 use crate::checkpoint::State;
 use crate::config::{Config, Input, READERS_MAX, Start};
 use crate::discover::{self, Scanner, SourceGlobs};
-use crate::model::{Pool, TenantId};
+use crate::model::{Origin, Pool, TenantId};
 use crate::parse::{Guard, Plan};
 use crate::push::{self, DeadLetters, HttpTransport, StructuredMetadata};
 use crate::tail;
@@ -52,10 +53,12 @@ const ROTATE_GRACE: Duration = Duration::from_secs(10);
 const DESCRIPTORS_KEPT: usize = 40;
 
 /// What the command line adds to the configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Extras {
-    /// Copy standard input to standard output.
-    pub tee: bool,
+    /// What the source with `stdin: true` reads; none is standard input.
+    pub pipes: Vec<Pipe>,
+    /// The agent ends with them, even if there are files.
+    pub end_with_pipes: bool,
     /// How long delivery may take after the end of standard input; `None` is for ever.
     pub stdin_deadline: Option<Duration>,
 }
@@ -109,7 +112,18 @@ impl Builder {
             give_up: CancellationToken::new(),
         };
         let pulses = Arc::default();
-        let common = Common { clock, registry, sources, tenants, pool, metrics, health, pulses };
+        let input_failed = Arc::default();
+        let common = Common {
+            clock,
+            registry,
+            sources,
+            tenants,
+            pool,
+            metrics,
+            health,
+            pulses,
+            input_failed,
+        };
         let windows = Arc::new(Windows::new(common.sources.len()));
         Self { config, extras, common, ground, transport, windows, lanes: JoinSet::new(), bells }
     }
@@ -162,7 +176,7 @@ impl Builder {
         let tenants = Arc::clone(&self.common.tenants);
         let all = Arc::clone(&self.common.sources);
         let mut way = |(id, tenant): (usize, &Option<String>)| {
-            let of_tenant = |idx: &&usize| all[**idx].tenant.idx() == id;
+            let of_tenant = |idx: &&usize| all[**idx].tenants().any(|tenant| tenant.idx() == id);
             let own: Vec<usize> = sources.iter().filter(of_tenant).copied().collect();
             let crowd = Crowd::new(Arc::clone(&all), own.iter().copied());
             (!own.is_empty()).then(|| self.lane(tenant.as_deref(), crowd, &bell, is_stdin))
@@ -236,30 +250,44 @@ impl Builder {
         }
     }
 
-    pub(super) fn stdin(
+    /// Starts the workers of the source that is no files. Each drops its `ended` at its end.
+    pub(super) fn pipes(
         &mut self,
-        ended: mpsc::Sender<()>,
-    ) -> Result<Option<(Doorbell, JoinHandle<()>)>, AppError> {
+        ended: &mpsc::Sender<()>,
+    ) -> Result<Vec<(Doorbell, JoinHandle<()>)>, AppError> {
         let is_stdin = |source: &crate::config::Source| source.input == Input::Stdin;
-        let Some(idx) = self.config.sources.iter().position(is_stdin) else { return Ok(None) };
+        let Some(idx) = self.config.sources.iter().position(is_stdin) else { return Ok(vec![]) };
+        let mut pipes = std::mem::take(&mut self.extras.pipes);
+        if pipes.is_empty() {
+            pipes.push(Pipe::stdin(false));
+        }
+        pipes.into_iter().map(|pipe| self.pipe(idx, pipe, ended.clone())).collect()
+    }
+
+    fn pipe(
+        &mut self,
+        idx: usize,
+        pipe: Pipe,
+        ended: mpsc::Sender<()>,
+    ) -> Result<(Doorbell, JoinHandle<()>), AppError> {
+        let Pipe { name, input, copy } = pipe;
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
         let (ways, bell, inbox) = self.lanes(&[idx], true);
         let mut pipeline = self.pipeline(false);
         if 2 <= cores() {
             pipeline.help("skald-press-in".to_owned(), bell.clone());
         }
-        let worker = StdinWorker::new(control::numbered(idx), line_bytes, pipeline);
+        let source = control::numbered(idx);
+        if name != STDIN {
+            pipeline.set_origin(source, &Origin::from_iter([("stream", name)]));
+        }
+        let worker = StdinWorker::new(source, line_bytes, pipeline);
         let (asks, asked) = sync_channel(1);
-        let tee = if self.extras.tee {
-            let output = io::stdout();
-            let tee = super::stdin::Tee::start(output, self.common.metrics.clone());
-            Some(tee.map_err(AppError::Thread)?)
-        } else {
-            None
-        };
-        let pump_bell = bell.clone();
-        spawn("skald-stdin", move || {
-            super::stdin::pump(io::stdin().lock(), &asked, &pump_bell, tee);
+        let tee = copy.map(|copy| super::stdin::Tee::start(copy, self.common.metrics.clone()));
+        let tee = tee.transpose().map_err(AppError::Thread)?;
+        let (pump_bell, failed) = (bell.clone(), Arc::clone(&self.common.input_failed));
+        spawn(&format!("skald-{name}"), move || {
+            super::stdin::pump(input, &asked, &pump_bell, tee, name, &failed);
         })?;
         let (clock, metrics) = (self.common.clock, self.common.metrics.clone());
         let (pulse, own_bell) = (self.common.pulses.add("skald-lines", clock.now()), bell.clone());
@@ -268,7 +296,7 @@ impl Builder {
             shell.run();
             drop(ended);
         })?;
-        Ok(Some((bell, thread)))
+        Ok((bell, thread))
     }
 
     pub(super) fn control(
@@ -286,7 +314,10 @@ impl Builder {
 }
 
 fn source(source: &crate::config::Source, tenants: &[Option<String>], saved: &State) -> Source {
-    let tenant = tenants.iter().position(|tenant| *tenant == source.tenant);
+    let id = |name: Option<&str>| {
+        let idx = tenants.iter().position(|tenant| tenant.as_deref() == name);
+        TenantId(idx.and_then(|idx| u16::try_from(idx).ok()).expect("BUG: no tenant"))
+    };
     let plan = Arc::new(Plan::compile(&source.parse));
     let mut guard = Guard::new(&plan);
     // A decision holds until the limit it was made by is raised.
@@ -296,7 +327,9 @@ fn source(source: &crate::config::Source, tenants: &[Option<String>], saved: &St
     guard.restore(&demoted.map(|demoted| demoted.label.clone()).collect::<Vec<_>>());
     Source {
         name: source.name.clone(),
-        tenant: TenantId(tenant.and_then(|idx| u16::try_from(idx).ok()).expect("BUG: no tenant")),
+        tenant: id(source.tenant.as_deref()),
+        place: source.place.clone(),
+        others: plan.tenants().iter().map(|name| id(Some(name))).collect(),
         plan,
         guard: Mutex::new(guard),
         values_max: source.parse.guard_values,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::board::Board;
 use super::clock::Clock;
-use super::pipeline::Source;
 use super::pulse::Pulses;
 use super::registry::Registry;
+use super::sources::Source;
 use crate::model::{Now, Pool};
 use crate::push::Health;
 use crate::telemetry::Metrics;
@@ -25,6 +26,8 @@ pub struct Common {
     pub registry: Arc<Registry>,
     /// Every source.
     pub sources: Arc<[Source]>,
+    /// An input that is no file could not be read to its end.
+    pub input_failed: Arc<AtomicBool>,
     /// Every tenant, by [`TenantId`](crate::model::TenantId).
     pub tenants: Arc<[Option<String>]>,
     /// The memory budget.

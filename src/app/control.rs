@@ -15,7 +15,7 @@ use super::files::Disk;
 use super::finder::Finder;
 use super::pulse::Pulse;
 use super::wake::{Doorbell, Told};
-use crate::checkpoint::{self, CheckpointError, Demoted, State};
+use crate::checkpoint::{self, CheckpointError, Demoted};
 use crate::discover::{Hint, Hints, Scanner};
 use crate::model::{Now, SourceId, TenantId};
 use crate::telemetry::{FileState, Tenant};
@@ -209,12 +209,12 @@ impl Keeper {
 
     fn save(&mut self, common: &Common, now: Now) {
         let Some(folder) = &self.folder else { return };
-        let Some(state) = state(common, now) else {
+        let Some(files) = common.registry.snapshot(now.wall) else {
             // Nothing has changed, so what is saved is as good as new.
             self.saved_at = self.saved_at.map(|_| now.mono);
             return;
         };
-        match checkpoint::save(&mut Disk, folder, &state) {
+        match checkpoint::save(&mut Disk, folder, files, &demoted(common)) {
             Ok(()) => {
                 common.metrics.checkpoint_saves.inc();
                 self.saved_at = Some(now.mono);
@@ -241,9 +241,8 @@ impl Keeper {
     }
 }
 
-/// What the checkpoint has to say, if something changed.
-fn state(common: &Common, now: Now) -> Option<State> {
-    let files = common.registry.snapshot(now.wall)?;
+/// The labels that the guards have moved.
+fn demoted(common: &Common) -> Vec<Demoted> {
     let demoted = common.sources.iter().flat_map(|source| {
         let labels = source.guard().demoted().into_iter();
         labels.map(|label| Demoted {
@@ -252,7 +251,7 @@ fn state(common: &Common, now: Now) -> Option<State> {
             values_max: source.values_max,
         })
     });
-    Some(State { files, demoted: demoted.collect() })
+    demoted.collect()
 }
 
 /// Bytes of an earlier run's files that nobody will read.

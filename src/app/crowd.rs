@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::pipeline::{Source, base};
+use super::sources::{Source, base};
 use crate::batch::Base;
 use crate::parse::Demotion;
 use crate::push::Relabel;
@@ -123,7 +123,15 @@ mod tests {
         options.guard_values = values_max;
         let plan = Arc::new(Plan::compile(&options));
         let guard = Mutex::new(Guard::new(&plan));
-        Source { name: app.to_owned(), tenant: TenantId(0), plan, guard, values_max }
+        Source {
+            name: app.to_owned(),
+            tenant: TenantId(0),
+            others: vec![],
+            place: crate::config::Place::default(),
+            plan,
+            guard,
+            values_max,
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which containers have lines that have begun and not ended, and when that is over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,10 @@ pub(super) struct Chain {
     /// When its file was last read.
     grew_at: Duration,
     place: Option<(SourceId, Arc<Path>)>,
+    /// How long its lines wait for others of the same entry.
+    pub(super) wait: Option<Duration>,
+    /// When they have, and it is in [`Joins::timers`].
+    timer: Option<Duration>,
 }
 
 /// All containers of one worker with lines that have begun. Mostly empty.
@@ -35,6 +39,8 @@ pub(super) struct Joins {
     open: HashMap<FileKey, Chain>,
     /// Files whose parts are read again: up to here all else is settled.
     again: HashMap<FileKey, Mark>,
+    /// When lines of a file have waited for others long enough.
+    timers: BTreeSet<(Duration, FileKey)>,
     /// Files with lines that were given up.
     due: Vec<FileKey>,
     bytes: usize,
@@ -48,6 +54,7 @@ impl Joins {
         Self {
             open: HashMap::new(),
             again: HashMap::new(),
+            timers: BTreeSet::new(),
             due: Vec::new(),
             bytes: 0,
             bytes_max: HELD_BYTES_MAX.max(OUTPUTS * line_bytes),
@@ -139,15 +146,38 @@ impl Joins {
     }
 
     pub(super) fn remove(&mut self, file: FileKey) -> Option<Chain> {
-        let chain = self.open.remove(&file)?;
+        let mut chain = self.open.remove(&file)?;
         self.bytes -= chain.join.bytes();
+        if let Some(at) = chain.timer.take() {
+            self.timers.remove(&(at, file));
+        }
         Some(chain)
     }
 
-    pub(super) fn put_back(&mut self, file: FileKey, chain: Chain) {
+    pub(super) fn put_back(&mut self, file: FileKey, mut chain: Chain) {
         if !chain.join.is_empty() {
             self.bytes += chain.join.bytes();
+            chain.timer = chain.wait.and_then(|wait| chain.join.rests_until(wait));
+            self.timers.extend(chain.timer.map(|at| (at, file)));
             self.open.insert(file, chain);
+        }
+    }
+
+    /// When the next of the lines that wait for others have done so.
+    pub(super) fn wake_at(&self) -> Duration {
+        self.timers.first().map_or(Duration::MAX, |(at, _)| *at)
+    }
+
+    /// Gives up the lines that have waited for others long enough.
+    fn rest(&mut self, now: Now) {
+        while self.wake_at() <= now.mono
+            && let Some((_, file)) = self.timers.pop_first()
+        {
+            let Some(chain) = self.open.get_mut(&file) else { continue };
+            chain.timer = None;
+            if chain.wait.is_some_and(|wait| chain.join.rest(wait, now)) {
+                self.due.push(file);
+            }
         }
     }
 
@@ -162,6 +192,7 @@ impl Joins {
             self.due.clear();
             return None;
         }
+        self.rest(now);
         if self.look_at <= now.mono {
             self.look_at = now.mono + LOOK_EVERY;
             for (file, chain) in &mut self.open {

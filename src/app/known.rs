@@ -24,8 +24,9 @@ const FORMER_MAX: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    /// Files that are followed, or not settled.
-    pub(super) files: BTreeMap<FileKey, Box<Tracked>>,
+    /// Files that are followed, or not settled. Shared with a snapshot until it is saved: what
+    /// changes meanwhile is copied first.
+    pub(super) files: BTreeMap<FileKey, Arc<Tracked>>,
     /// Files of an earlier run or closed ones, by device and inode.
     pub(super) saved: HashMap<(u64, u64), SavedFile>,
     /// Parts in older generations, until the stretch that has the end of their lines is settled.
@@ -71,7 +72,7 @@ pub(super) struct Absent {
     pub(super) until: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tracked {
     pub(super) source: SourceId,
     pub(super) path: Arc<Path>,
@@ -124,7 +125,7 @@ impl Inner {
                 if let Some(Kin::Copy { of }) = kin {
                     tracked.continues = *of;
                 }
-                self.files.insert(*file, Box::new(tracked));
+                self.files.insert(*file, Arc::new(tracked));
             }
             News::Truncated { old, new } => self.replace(*old, *new, now.wall, sources),
             News::Deleted { file } => self.update(*file, |tracked| tracked.deleted = true),
@@ -158,8 +159,12 @@ impl Inner {
         }
     }
 
+    pub(super) fn file_mut(&mut self, file: FileKey) -> Option<&mut Tracked> {
+        self.files.get_mut(&file).map(Arc::make_mut)
+    }
+
     pub(super) fn update(&mut self, file: FileKey, change: impl FnOnce(&mut Tracked)) {
-        if let Some(tracked) = self.files.get_mut(&file) {
+        if let Some(tracked) = self.file_mut(file) {
             change(tracked);
         }
     }
@@ -211,14 +216,14 @@ impl Inner {
         now: UnixNanos,
         sources: &[Arc<str>],
     ) {
-        let Some(tracked) = self.files.get_mut(&old) else { return };
+        let Some(tracked) = self.file_mut(old) else { return };
         (tracked.closed, tracked.replaced) = (true, true);
         let (path, stem) = (Arc::clone(&tracked.path), Arc::clone(&tracked.stem));
         let (source, identity) = (tracked.source, tracked.identity);
         let state = tracked.state;
         let start = Mark::default();
         let successor = Tracked { state, ..Tracked::new(source, path, stem, identity, 0, start) };
-        self.files.insert(new, Box::new(successor));
+        self.files.insert(new, Arc::new(successor));
         self.retire_if_done(old, now, sources);
     }
 
@@ -231,9 +236,9 @@ impl Inner {
 
     pub(super) fn retire(&mut self, key: FileKey, now: UnixNanos, sources: &[Arc<str>]) {
         let Some(file) = self.files.remove(&key) else { return };
-        let saved = self.to_save(&file, now, sources);
+        let saved = file.to_save(self.original(&file), now, sources);
         // Of a generation whose copy was found, that copy is the memory.
-        let is_continued = |others: &BTreeMap<FileKey, Box<Tracked>>| {
+        let is_continued = |others: &BTreeMap<FileKey, Arc<Tracked>>| {
             others.values().any(|other| other.continues == Some(key))
         };
         if !(file.replaced || file.deleted) {
@@ -243,26 +248,26 @@ impl Inner {
         }
     }
 
-    pub(super) fn to_save(
-        &self,
-        file: &Tracked,
-        now: UnixNanos,
-        sources: &[Arc<str>],
-    ) -> SavedFile {
-        // Of a copy nothing is settled as long as something before its start is not.
-        let original = file.continues.and_then(|of| self.files.get(&of));
-        let mark = original.map_or(&file.ledger, |original| &original.ledger).watermark();
-        SavedFile {
-            path: Arc::clone(&file.path),
-            stem: Arc::clone(&file.stem),
-            source: Arc::clone(&sources[usize::from(file.source.0)]),
-            identity: file.identity,
-            head: file.head,
-            mark,
-            size: file.size,
-            seen: now,
-            rotated: file.state == FileState::Rotated,
-            former: file.replaced,
+    /// The generation that a copy goes on with, as long as it is known.
+    pub(super) fn original(&self, file: &Tracked) -> Option<&Arc<Tracked>> {
+        self.files.get(&file.continues?)
+    }
+}
+
+/// A file as it was when a snapshot was taken.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// One that is followed or not settled, and what it is a copy of.
+    Tracked(Arc<Tracked>, Option<Arc<Tracked>>),
+    /// One of which only the place is remembered.
+    Saved(Box<SavedFile>),
+}
+
+impl Taken {
+    pub(super) fn into_saved(self, now: UnixNanos, sources: &[Arc<str>]) -> SavedFile {
+        match self {
+            Self::Tracked(file, original) => file.to_save(original.as_ref(), now, sources),
+            Self::Saved(file) => *file,
         }
     }
 }
@@ -312,6 +317,28 @@ impl Tracked {
             replaced: false,
             continues: None,
             ledger: Ledger::new(start),
+        }
+    }
+
+    pub(super) fn to_save(
+        &self,
+        original: Option<&Arc<Self>>,
+        now: UnixNanos,
+        sources: &[Arc<str>],
+    ) -> SavedFile {
+        // Of a copy nothing is settled as long as something before its start is not.
+        let mark = original.map_or(&self.ledger, |original| &original.ledger).watermark();
+        SavedFile {
+            path: Arc::clone(&self.path),
+            stem: Arc::clone(&self.stem),
+            source: Arc::clone(&sources[usize::from(self.source.0)]),
+            identity: self.identity,
+            head: self.head,
+            mark,
+            size: self.size,
+            seen: now,
+            rotated: self.state == FileState::Rotated,
+            former: self.replaced,
         }
     }
 

@@ -1,49 +1,24 @@
 //! From a line to a sealed batch: what the workers for files and for standard input share.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
 
+use super::origins::origin;
 use super::outbox::Outbox;
 use super::press::Press;
+use super::sources::{Route, Source, observers, routes};
 use super::wake::Doorbell;
-use crate::batch::{Base, Batcher, Found, Options, Pushed, Sealed};
+use crate::batch::{Batcher, Found, Options, Pushed, Sealed};
 use crate::model::{
-    Counts, Entry, FileKey, FileOffset, Flag, Now, OUTPUTS, Pool, Reason, SourceId, Stamp,
+    Counts, Entry, FileKey, FileOffset, Flag, Now, OUTPUTS, Origin, Pool, Reason, SourceId, Stamp,
     TenantId, UnixNanos,
 };
-use crate::parse::{Admit, Guard, Join, Parser, Piece, Plan, Verdict};
-use crate::telemetry::{Metrics, SourceCounters};
-
-/// A source as the pipelines see it, shared by all workers.
-#[derive(Debug)]
-pub struct Source {
-    /// Its name, for messages and the checkpoint.
-    pub name: String,
-    /// Whose lines they are.
-    pub tenant: TenantId,
-    /// Its compiled rules.
-    pub plan: Arc<Plan>,
-    /// Counts the values of its labels.
-    pub guard: Mutex<Guard>,
-    /// The `guard.values_max` it counts by.
-    pub values_max: u32,
-}
-
-impl Source {
-    /// The guard, locked.
-    pub fn guard(&self) -> MutexGuard<'_, Guard> {
-        self.guard.lock().expect("BUG: a thread panicked while it held a guard")
-    }
-}
-
-/// The labels of a plan's streams, as batches want them.
-#[must_use]
-pub fn base(plan: &Plan, tenant: TenantId) -> Base {
-    Base { tenant, labels: plan.base_labels().to_vec(), names: plan.label_names().to_vec() }
-}
+use crate::parse::{Admit, Join, Parser, Piece, Verdict};
+use crate::telemetry::{Metrics, Observer, SourceCounters};
 
 /// Where a line comes from.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +40,8 @@ pub enum Stop {
     NoPermit,
     /// Enough batches wait for Loki.
     Busy,
+    /// A rule lets no more lines through for now.
+    Paced,
 }
 
 /// What is taken.
@@ -72,7 +49,7 @@ pub enum Stop {
 pub enum Text<'a> {
     /// A line of the input.
     Piece(Piece<'a>),
-    /// What has begun on this output and will not be ended.
+    /// What has begun on this output and will not go on.
     Unfinished(usize),
 }
 
@@ -107,7 +84,12 @@ pub struct Stretch {
 pub struct Pipeline {
     sources: Arc<[Source]>,
     parsers: Vec<Parser>,
+    /// Whose lines there are and what they are called in batches, by source and
+    /// [`Entry::tenant`].
+    routes: Vec<Vec<Route>>,
     counters: Vec<SourceCounters>,
+    /// The metrics of rules, by source and place in `Plan::metrics`.
+    observers: Vec<Vec<Observer>>,
     /// The guard's window of each source, see `Batcher::find`.
     epochs: Vec<u64>,
     batches: Press,
@@ -127,14 +109,16 @@ impl Pipeline {
         pool: Pool,
         metrics: Metrics,
     ) -> Self {
-        let base = |source: &Source| base(&source.plan, source.tenant);
+        let (routes, bases) = routes(&sources);
         let parser = |source: &Source| Parser::new(Arc::clone(&source.plan), stamps_follow);
         let tenants = pool.tenants();
-        let batcher = Batcher::new(options, sources.iter().map(base).collect(), &pool);
+        let batcher = Batcher::new(options, bases, &pool);
         Self {
             parsers: sources.iter().map(parser).collect(),
             counters: sources.iter().map(|source| metrics.source(&source.name)).collect(),
+            observers: sources.iter().map(|source| observers(source, &metrics)).collect(),
             epochs: vec![0; sources.len()],
+            routes,
             batches: Press::new(batcher, tenants),
             sources,
             tally: Tally::default(),
@@ -157,6 +141,23 @@ impl Pipeline {
         self.parsers[idx].set_demoted(guard.flags());
     }
 
+    /// Whether the rules of `source` ask where lines come from.
+    #[must_use]
+    pub fn wants_origin(&self, source: SourceId) -> bool {
+        self.sources[usize::from(source.0)].plan.wants_origin()
+    }
+
+    /// The lines of `source` that follow are from the file at `path`.
+    pub fn set_path(&mut self, source: SourceId, path: &Path) {
+        let idx = usize::from(source.0);
+        self.parsers[idx].set_origin(&origin(&self.sources[idx].place, path));
+    }
+
+    /// Where the lines of `source` that follow come from, if that is no file.
+    pub fn set_origin(&mut self, source: SourceId, origin: &Origin) {
+        self.parsers[usize::from(source.0)].set_origin(origin);
+    }
+
     /// Takes one line into the open batch, or says why not; then `stamp` is as before. A part of a
     /// line is held in `join`, and taken with the last one.
     ///
@@ -172,20 +173,23 @@ impl Pipeline {
     ) -> Result<(), Stop> {
         let idx = usize::from(from.source.0);
         let input = text.input();
-        let tenant = self.sources[idx].tenant;
-        let before = *stamp;
+        let mut tenant = self.sources[idx].tenant;
+        let mut before = *stamp;
         loop {
             *stamp = before;
             let (batches, source, epoch) =
                 (&mut self.batches, &self.sources[idx], self.epochs[idx]);
+            let routes = &self.routes[idx];
             let then = |verdict: Verdict<'_>| match verdict {
                 Verdict::Drop(reason) => Taken::Dropped(reason),
+                Verdict::NotBefore(_) => Taken::Not(Stop::Paced),
                 Verdict::Emit(entry) if from.limit < entry.time => {
                     Taken::Not(Stop::Ahead(entry.time))
                 }
                 Verdict::Emit(entry) => {
-                    let place = Place { batches, source, epoch };
-                    place.take(from, &entry, input, now)
+                    let route = routes[entry.tenant];
+                    tenant = route.tenant;
+                    Place { batches, source, epoch, route }.take(from, &entry, input, now)
                 }
             };
             let parser = &mut self.parsers[idx];
@@ -195,6 +199,12 @@ impl Pipeline {
             };
             match taken {
                 None => {
+                    if let Some(out) = join.ended() {
+                        // The lines before it are an entry of their own.
+                        self.line(from, Text::Unfinished(out), join, stamp, now)?;
+                        before = *stamp;
+                        continue;
+                    }
                     self.tally.read += input;
                     return Ok(());
                 }
@@ -220,6 +230,7 @@ impl Pipeline {
             }
             break;
         }
+        self.parsers[idx].taken();
         self.tally.read += input;
         for flag in self.parsers[idx].flags().iter() {
             self.tally.flagged[flag as usize] += 1;
@@ -254,8 +265,9 @@ impl Pipeline {
         piece: Piece<'_>,
         join: &mut Join,
         wanted: [Option<FileOffset>; OUTPUTS],
+        now: Now,
     ) {
-        if self.parsers[usize::from(source.0)].hold_again(piece, join, wanted) {
+        if self.parsers[usize::from(source.0)].hold_again(piece, join, wanted, now) {
             self.tally.read += piece.input;
         }
     }
@@ -268,6 +280,10 @@ impl Pipeline {
         counters.lines_read.inc_by(tally.read.lines);
         counters.bytes_read.inc_by(tally.read.bytes);
         add_in_flight(&self.metrics, tally.read, 1);
+        let observers = &self.observers[usize::from(source.0)];
+        for seen in self.parsers[usize::from(source.0)].observed() {
+            observers[seen.metric].observe(seen.value, seen.labels);
+        }
         for (reason, counts) in Reason::ALL.into_iter().zip(tally.dropped) {
             if counts.lines != 0 {
                 self.metrics.dropped(reason, counts);
@@ -367,6 +383,12 @@ impl Pipeline {
         &self.sources
     }
 
+    /// How long lines of `source` wait for those that follow in the same entry.
+    #[must_use]
+    pub fn wait(&self, source: SourceId) -> Option<Duration> {
+        self.sources[usize::from(source.0)].plan.wait()
+    }
+
     /// Whose lines `source` has.
     #[must_use]
     pub fn tenant(&self, source: SourceId) -> TenantId {
@@ -407,18 +429,19 @@ struct Place<'a> {
     batches: &'a mut Press,
     source: &'a Source,
     epoch: u64,
+    route: Route,
 }
 
 impl Place<'_> {
     fn take(mut self, from: From, entry: &Entry<'_>, input: Counts, now: Now) -> Taken {
-        let stream = match self.batches.batcher.find(from.source, entry.labels, self.epoch) {
+        let stream = match self.batches.batcher.find(self.route.base, entry.labels, self.epoch) {
             Found::Known(stream) => stream,
             Found::New => {
                 if self.explodes(entry, now) {
                     return Taken::Again;
                 }
                 let mut make =
-                    || self.batches.batcher.insert(from.source, entry.labels, self.epoch);
+                    || self.batches.batcher.insert(self.route.base, entry.labels, self.epoch);
                 match make() {
                     Some(stream) => stream,
                     None => {
@@ -443,7 +466,7 @@ impl Place<'_> {
     }
 
     fn seal(&mut self, now: Now) -> ControlFlow<Stop> {
-        let tenant = self.source.tenant;
+        let tenant = self.route.tenant;
         self.batches.finish(tenant);
         if !self.batches.outbox.is_empty_for(tenant) {
             self.batches.outbox.set_stuck(tenant);

@@ -173,7 +173,7 @@ mod tests {
     fn push(press: &mut Press, streams: [StreamId; 2], number: usize) {
         let line = format!("{number} {}", "x".repeat(number % 700));
         let time = UnixNanos(i64::try_from(number).unwrap());
-        let entry = Entry { time, line: &line, labels: &[], metadata: &[] };
+        let entry = Entry { time, line: &line, labels: &[], metadata: &[], tenant: 0 };
         let input = Counts { lines: 1, bytes: line.len() as u64 + 1 };
         let stream = streams[usize::from(number.is_multiple_of(3))];
         assert_eq!(press.push(stream, &entry, None, input, NOW), Pushed::Taken);

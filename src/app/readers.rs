@@ -143,7 +143,7 @@ impl StdinShell {
                 StdinDone::WantsInput => {
                     // The pump has ended if nobody takes it, and has said so.
                     let _ = self.asks.send(std::mem::take(&mut buf));
-                    until_due(Duration::MAX, &self.worker.pipeline, self.clock)
+                    until_due(self.worker.wake_at(), &self.worker.pipeline, self.clock)
                 }
                 StdinDone::Done(Done::NoPermit) => {
                     self.bell.set_hungry();

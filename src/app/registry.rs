@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use hashbrown::HashSet;
 
 use super::behind::{Lag, Unread};
-use super::known::{Absent, Inner, Lineage, Tracked, may_be, resume};
+use super::known::{Absent, Inner, Lineage, Taken, Tracked, may_be, resume};
 use crate::checkpoint::SavedFile;
 use crate::ledger::Ticket;
 use crate::model::{FileKey, Mark, Now, UnixNanos, is_compressed};
@@ -136,7 +136,7 @@ impl Registry {
     pub fn issue(&self, key: FileKey, end: Mark, tickets: u32, now: Now) {
         let mut inner = self.inner();
         inner.set_dirty();
-        let Some(file) = inner.files.get_mut(&key) else { return };
+        let Some(file) = inner.file_mut(key) else { return };
         file.ledger.issue(end, tickets, now.mono);
         file.size = file.size.max(end.offset.0);
         file.has_no_line = false;
@@ -194,16 +194,20 @@ impl Registry {
         let mut inner = self.inner();
         inner.set_dirty();
         for ticket in tickets {
-            let Some(file) = inner.files.get_mut(&ticket.file) else { continue };
+            let Some(file) = inner.file_mut(ticket.file) else { continue };
             file.ledger.settle(ticket.seq);
             inner.retire_if_done(ticket.file, now.wall, &self.sources);
         }
         inner.let_go(now.wall, &self.sources);
     }
 
-    /// What the checkpoint has to say of files, if it changed since the last call.
+    /// What the checkpoint has to say of files, if it changed since the last call: all of them as
+    /// they are now, whatever changes until it is written.
     #[must_use]
-    pub fn snapshot(&self, now: UnixNanos) -> Option<Vec<SavedFile>> {
+    pub fn snapshot(
+        &self,
+        now: UnixNanos,
+    ) -> Option<impl ExactSizeIterator<Item = SavedFile> + use<>> {
         let mut inner = self.inner();
         if !std::mem::take(&mut inner.dirty) {
             return None;
@@ -214,16 +218,18 @@ impl Registry {
             files.retain(is_young);
             !files.is_empty()
         });
-        let mut files: Vec<SavedFile> =
-            inner.files.values().map(|file| inner.to_save(file, now, &self.sources)).collect();
+        let take = |file| Taken::Tracked(Arc::clone(file), inner.original(file).cloned());
+        let mut files: Vec<Taken> = inner.files.values().map(take).collect();
+        let keep = |file: &SavedFile| Taken::Saved(Box::new(file.clone()));
         if !inner.saved.is_empty() {
-            let current = files.iter().filter(|file| !file.former);
+            let current = inner.files.values().filter(|file| !file.replaced);
             let open: HashSet<(u64, u64)> = current.map(|file| file.identity.inode()).collect();
             let others = inner.saved.iter().filter(|(inode, _)| !open.contains(*inode));
-            files.extend(others.map(|(_, file)| file.clone()));
+            files.extend(others.map(|(_, file)| keep(file)));
         }
-        files.extend(inner.former.values().flatten().cloned());
-        Some(files)
+        files.extend(inner.former.values().flatten().map(keep));
+        let sources = self.sources.clone();
+        Some(files.into_iter().map(move |file| file.into_saved(now, &sources)))
     }
 
     /// The next snapshot is wanted, whatever happened to the last one.
@@ -259,5 +265,41 @@ impl Registry {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("BUG: a thread panicked while it held the registry")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FileOffset, Identity, SourceId};
+
+    #[test]
+    fn a_snapshot_is_of_one_moment() {
+        let at =
+            |seconds| Now { mono: std::time::Duration::from_secs(seconds), wall: UnixNanos(0) };
+        let mark = |offset| Mark { offset: FileOffset(offset), ..Mark::default() };
+        let registry = Registry::new(vec!["t".into()], Vec::new());
+        let (file, path): (_, Arc<Path>) = (FileKey(1), Path::new("log").into());
+        let opened = News::Opened {
+            file,
+            source: SourceId(0),
+            stem: Arc::clone(&path),
+            path,
+            identity: Identity { device: 1, inode: 1, birth: None },
+            start: mark(0),
+            size: 100,
+            kin: None,
+            waits: false,
+        };
+        registry.note(&[opened], at(0));
+        registry.issue(file, mark(10), 1, at(0));
+        let before = registry.snapshot(UnixNanos(0)).expect("a file was opened");
+        registry.settle(&[Ticket { file, seq: 0 }], at(1));
+        let after = registry.snapshot(UnixNanos(0)).expect("a stretch was settled");
+        registry.note(&[News::Closed { file }], at(1));
+        let marks = |files: Vec<SavedFile>| files.iter().map(|file| file.mark).collect::<Vec<_>>();
+        assert_eq!(marks(before.collect()), [mark(0)], "settled after it was taken");
+        assert_eq!(marks(after.collect()), [mark(10)]);
+        assert!(registry.snapshot(UnixNanos(0)).is_some_and(|files| files.len() == 1));
     }
 }

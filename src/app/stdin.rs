@@ -1,6 +1,7 @@
 //! Standard input: a pump thread that reads, a worker's step that takes lines, and `--tee`.
 
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tracing::{error, warn};
 use super::pipeline::{From, Pipeline, Stop, Stretch, Text};
 use super::wake::{Doorbell, Told};
 use super::worker::Done;
-use crate::model::{Counts, Now, SourceId, Stamp, UnixNanos};
+use crate::model::{Counts, FileOffset, Now, SourceId, Stamp, UnixNanos};
 use crate::parse::{Join, Line, Piece};
 use crate::tail::Cutter;
 use crate::telemetry::Metrics;
@@ -31,6 +32,8 @@ pub struct StdinWorker {
     pub pipeline: Pipeline,
     source: SourceId,
     stamp: Stamp,
+    /// How much of the input was taken: where the next line begins.
+    at: FileOffset,
     /// Parts of lines that have not ended.
     join: Join,
     /// The pump has an empty buffer and will send it back filled.
@@ -61,6 +64,7 @@ impl StdinWorker {
             pipeline,
             source,
             stamp: Stamp::default(),
+            at: FileOffset(0),
             join: Join::default(),
             asked: false,
             ended: false,
@@ -96,16 +100,23 @@ impl StdinWorker {
         self.pipeline.settle_down(|_| false, now);
         match stop {
             Some(Stop::NoPermit) => StdinDone::Done(Done::NoPermit),
-            Some(Stop::Busy | Stop::Ahead(_)) => StdinDone::Done(Done::Busy),
+            Some(Stop::Busy | Stop::Ahead(_) | Stop::Paced) => StdinDone::Done(Done::Busy),
             None if self.ended => StdinDone::End,
             None if self.asked || self.cutter.room().len() < READ_BYTES => {
-                StdinDone::Done(Done::Idle(Duration::MAX))
+                StdinDone::Done(Done::Idle(self.wake_at()))
             }
             None => {
                 self.asked = true;
                 StdinDone::WantsInput
             }
         }
+    }
+
+    /// When a turn is wanted though nothing was read.
+    #[must_use]
+    pub fn wake_at(&self) -> Duration {
+        let wait = self.pipeline.wait(self.source);
+        wait.and_then(|wait| self.join.rests_until(wait)).unwrap_or(Duration::MAX)
     }
 
     fn take(&mut self, now: Now) -> Option<Stop> {
@@ -115,15 +126,18 @@ impl StdinWorker {
         while let Some(line) = self.cutter.line() {
             let input = Counts { lines: 1, bytes: line.input_bytes };
             let text = Line { bytes: line.bytes, truncated_from: line.truncated_from };
-            let text = Text::Piece(Piece { line: text, input, ..Piece::default() });
+            let text = Text::Piece(Piece { line: text, input, at: self.at });
             stop = self.pipeline.line(from, text, &mut self.join, &mut self.stamp, now).err();
             if stop.is_some() {
                 break;
             }
+            self.at.0 += input.bytes;
             self.cutter.consume();
         }
         if self.ended && stop.is_none() {
             self.join.give_up_all();
+        } else if let Some(wait) = self.pipeline.wait(self.source) {
+            self.join.rest(wait, now);
         }
         let stop = stop
             .or_else(|| self.pipeline.unfinished(from, &mut self.join, &mut self.stamp, now).err());
@@ -145,6 +159,8 @@ pub(super) fn pump(
     asked: &Receiver<Vec<u8>>,
     worker: &Doorbell,
     mut tee: Option<Tee>,
+    name: &str,
+    failed: &AtomicBool,
 ) {
     while let Ok(mut buf) = asked.recv() {
         buf.resize(READ_BYTES, 0);
@@ -152,7 +168,8 @@ pub(super) fn pump(
             match input.read(&mut buf) {
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Err(err) => {
-                    error!(error = %err, "cannot read standard input; taking it as its end");
+                    error!(input = name, error = %err, "cannot read on; taking it as its end");
+                    failed.store(true, Ordering::Relaxed);
                     break 0;
                 }
                 Ok(len) => break len,

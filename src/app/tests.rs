@@ -52,7 +52,15 @@ impl Bench {
             let options = Config::defaults("").parse_defaults(&name);
             let plan = Arc::new(Plan::compile(&options));
             let guard = Mutex::new(Guard::new(&plan));
-            Source { name: options.source, tenant: TenantId(*tenant), plan, guard, values_max: 500 }
+            Source {
+                name: options.source,
+                tenant: TenantId(*tenant),
+                others: vec![],
+                place: crate::config::Place::default(),
+                plan,
+                guard,
+                values_max: 500,
+            }
         };
         let sources: Arc<[Source]> = tenants.iter().enumerate().map(source).collect();
         let names = sources.iter().map(|source| source.name.as_str().into()).collect();

@@ -123,6 +123,7 @@ impl<H> Worker<H> {
         self.tell(now);
         let done = match turn {
             Turn::Idle(until) if denied.is_empty() || until <= now.mono => {
+                let until = until.min(self.joins.wake_at());
                 given_up.map_or(Done::Idle(until), |stop| stopped(stop, false))
             }
             Turn::Idle(_) if denied.iter().all(|(_, why)| *why == Stop::Busy) => Done::Busy,
@@ -172,14 +173,14 @@ impl<H> Worker<H> {
         let from = From { source: chunk.source, stretch: Some((chunk.file, seq)), limit };
         let again = self.joins.again(chunk.file);
         let mut chain = self.joins.take(chunk.file, seq == 0, registry);
-        self.pipeline.begin(chunk.source, now);
+        begin(&mut self.pipeline, registry, chunk.source, chunk.file, now);
         let (mut stamp, mut end, mut stop) = (chunk.start.stamp, chunk.start.offset, None);
         for line in chunk.lines(&self.buf) {
             let input = Counts { lines: 1, bytes: line.end.0 - end.0 };
             let text = Line { bytes: line.bytes, truncated_from: line.truncated_from };
             let piece = Piece { line: text, input, at: end };
             if end < again.offset {
-                self.pipeline.hold_again(chunk.source, piece, &mut chain.join, again.held);
+                self.pipeline.hold_again(chunk.source, piece, &mut chain.join, again.held, now);
             } else if let Err(why) =
                 self.pipeline.line(from, Text::Piece(piece), &mut chain.join, &mut stamp, now)
             {
@@ -230,7 +231,7 @@ impl<H> Worker<H> {
             let from = From { source, stretch: Some((file, seq)), limit };
             // Not the file's own: what is read on has to have the times that a replay will give.
             let mut stamp = mark.stamp;
-            self.pipeline.begin(source, now);
+            begin(&mut self.pipeline, registry, source, file, now);
             let stop = self.pipeline.unfinished(from, &mut chain.join, &mut stamp, now).err();
             mark.held = chain.join.held();
             let Stretch { tickets, .. } = self.pipeline.end(source);
@@ -248,11 +249,12 @@ impl<H> Worker<H> {
         file: FileKey,
         seq: u64,
         source: SourceId,
-        chain: Chain,
+        mut chain: Chain,
         mark: Mark,
         now: Now,
     ) {
         let registry = &self.shared.registry;
+        chain.wait = self.pipeline.wait(source);
         let freed = self.joins.put(file, source, chain, mark, registry, now);
         if !freed.is_empty() {
             registry.release(freed, file, seq, now);
@@ -301,11 +303,23 @@ impl<H> Worker<H> {
     }
 }
 
+/// Lines of `file` follow. A file that was rotated keeps the name that it had.
+fn begin(pipeline: &mut Pipeline, registry: &Registry, source: SourceId, file: FileKey, now: Now) {
+    pipeline.begin(source, now);
+    if pipeline.wants_origin(source) {
+        let lineage = registry.lineage(file);
+        pipeline.set_path(
+            source,
+            lineage.as_ref().map_or_else(|| Path::new(""), |lineage| &lineage.stem),
+        );
+    }
+}
+
 /// What a turn came to that stopped, after it had taken lines or not.
 fn stopped(stop: Stop, took: bool) -> Done {
     match stop {
-        Stop::Ahead(_) if !took => Done::Held,
-        Stop::Ahead(_) => Done::Lines,
+        Stop::Ahead(_) | Stop::Paced if !took => Done::Held,
+        Stop::Ahead(_) | Stop::Paced => Done::Lines,
         Stop::NoPermit => Done::NoPermit,
         Stop::Busy => Done::Busy,
     }

@@ -36,7 +36,7 @@ fn put(batcher: &mut Batcher, labels: &[&str], time: i64, line: &str) -> Pushed 
         Found::New => batcher.insert(SOURCE, labels, 0).unwrap(),
     };
     let metadata = [Pair { name: "request_id", value: "r1" }];
-    let entry = Entry { time: UnixNanos(time), line, labels, metadata: &metadata };
+    let entry = Entry { time: UnixNanos(time), line, labels, metadata: &metadata, tenant: 0 };
     let input = Counts { lines: 1, bytes: line.len() as u64 + 1 };
     batcher.push(id, &entry, Some((FileKey(1), 0)), input, at(0))
 }
@@ -103,7 +103,7 @@ fn entries_are_grouped_by_stream_and_new_streams_go_last() {
 fn a_stream_without_labels_gets_a_job() {
     let mut batcher = batcher(1 << 20, 10, &pool());
     let id = batcher.insert(SourceId(1), &[""], 0).unwrap();
-    let entry = Entry { time: UnixNanos(1), line: "x", labels: &[""], metadata: &[] };
+    let entry = Entry { time: UnixNanos(1), line: "x", labels: &[""], metadata: &[], tenant: 0 };
     batcher.push(id, &entry, None, Counts::default(), at(0));
     assert_eq!(labels_of(&seal(&mut batcher, at(0)).unwrap()), [r#"{job="skald"}"#]);
 }

@@ -10,7 +10,7 @@
 //! damaged lines. The header keeps this form in every version, so that an older agent can tell a
 //! newer file from a damaged one.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -38,24 +38,25 @@ pub(super) struct OtherVersion(pub(super) u32);
 /// memory.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
 
-/// Hands the whole file for `state` to `put`, piece by piece.
+/// Hands the whole state file to `put`, piece by piece.
 pub(super) fn encode<E>(
-    state: &State,
+    files: impl ExactSizeIterator<Item: Borrow<SavedFile>>,
+    demoted: &[Demoted],
     mut put: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut bytes = Vec::with_capacity(PIECE_BYTES.min(320 * (state.files.len() + 1)));
-    let lines = state.files.len() + state.demoted.len();
+    let mut bytes = Vec::with_capacity(PIECE_BYTES.min(320 * (files.len() + 1)));
+    let lines = files.len() + demoted.len();
     let header = format!("{MAGIC}{VERSION} lines={lines}");
     let crc = crc32fast::hash(header.as_bytes());
     writeln!(bytes, "{header} crc32={crc:08x}").expect("BUG: a Vec takes every byte");
-    for file in &state.files {
+    for file in files {
         if PIECE_BYTES <= bytes.len() {
             put(&bytes)?;
             bytes.clear();
         }
-        append_line(&mut bytes, |bytes| append_file(bytes, file));
+        append_line(&mut bytes, |bytes| append_file(bytes, file.borrow()));
     }
-    for demoted in &state.demoted {
+    for demoted in demoted {
         append_line(&mut bytes, |bytes| append_json(bytes, &Line::Demoted(demoted.into())));
     }
     put(&bytes)

@@ -1,10 +1,11 @@
 //! Loading and replacing the file.
 
+use std::borrow::Borrow;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::format::{self, OtherVersion};
-use super::{State, VERSION};
+use super::{Demoted, SavedFile, State, VERSION};
 use crate::model::Files;
 
 const NAME: &str = "checkpoint";
@@ -98,11 +99,16 @@ pub fn load(files: &mut impl Files, folder: &Path) -> Result<Loaded, CheckpointE
 }
 
 /// Replaces the checkpoint in `folder`. When this returns an error, the old or the new one is
-/// there, whole.
+/// there, whole. Files are taken one by one as they are written.
 ///
 /// # Errors
 /// Any step fails; trying again is safe.
-pub fn save(files: &mut impl Files, folder: &Path, state: &State) -> Result<(), CheckpointError> {
+pub fn save(
+    files: &mut impl Files,
+    folder: &Path,
+    saved: impl IntoIterator<Item: Borrow<SavedFile>, IntoIter: ExactSizeIterator>,
+    demoted: &[Demoted],
+) -> Result<(), CheckpointError> {
     let path = folder.join(NAME);
     let temp = folder.join(TEMP_NAME);
     let failed = |step, path: &Path| {
@@ -114,7 +120,7 @@ pub fn save(files: &mut impl Files, folder: &Path, state: &State) -> Result<(), 
         false => files.write(&temp, bytes),
         true => files.append(&temp, bytes),
     };
-    format::encode(state, put).map_err(failed("write", &temp))?;
+    format::encode(saved.into_iter(), demoted, put).map_err(failed("write", &temp))?;
     // Before the rename: a name must never reach the disk before the bytes it stands for.
     files.sync(&temp).map_err(failed("sync", &temp))?;
     files.rename(&temp, &path).map_err(failed("replace", &path))?;

@@ -102,7 +102,7 @@ fn encode(state: &State) -> Vec<u8> {
         bytes.extend_from_slice(piece);
         Ok(())
     };
-    format::encode(state, put).unwrap();
+    format::encode(state.files.iter(), &state.demoted, put).unwrap();
     bytes
 }
 
@@ -235,11 +235,11 @@ fn old_or_new_whichever_operation_fails() {
         let folder = Path::new(FOLDER);
         let (old, new) = (a_state(3), a_state(files));
         let mut saved = Fake::default();
-        save(&mut saved, folder, &old).unwrap();
+        save(&mut saved, folder, &old.files, &old.demoted).unwrap();
         let mut failures = 0;
         for fail_at in 1.. {
             let mut fake = Fake { operations: 0, fail_at: Some(fail_at), ..saved.clone() };
-            let outcome = save(&mut fake, folder, &new);
+            let outcome = save(&mut fake, folder, &new.files, &new.demoted);
             let loaded = load(&mut fake, folder).unwrap();
             assert_eq!(loaded.damage, Vec::<String>::new());
             if outcome.is_ok() {
@@ -249,7 +249,7 @@ fn old_or_new_whichever_operation_fails() {
             failures += 1;
             assert!(loaded.state == old || loaded.state == new, "operation {fail_at}");
             fake.fail_at = None;
-            save(&mut fake, folder, &new).unwrap();
+            save(&mut fake, folder, &new.files, &new.demoted).unwrap();
             assert_eq!(load(&mut fake, folder).unwrap().state, new, "a second try");
         }
         assert_eq!(failures, operations);
@@ -345,7 +345,7 @@ proptest! {
     ) {
         let state = State { files, demoted };
         let mut fake = Fake::default();
-        save(&mut fake, Path::new(FOLDER), &state).unwrap();
+        save(&mut fake, Path::new(FOLDER), &state.files, &state.demoted).unwrap();
         let loaded = load(&mut fake, Path::new(FOLDER)).unwrap();
         prop_assert_eq!(loaded, Loaded { state, damage: Vec::new() });
     }

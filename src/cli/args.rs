@@ -50,10 +50,16 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent: by a configuration file, or by flags and patterns of files
     Run(Run),
+    /// Run a service and ship its two outputs; end with its exit code when all is delivered
+    Exec(Exec),
     /// Show all mistakes in a configuration file, with line, column and a hint
     Check(Check),
     /// Show what each line becomes: stream, time, structured metadata. Sends nothing
     Try(Try),
+    /// Check that rules make of sample lines what a file says; for your own CI
+    Test(Test),
+    /// Read a sample of a log and write a configuration for it, with the reasons
+    Suggest(Suggest),
     /// Run a small Loki-compatible receiver, for trying things out and for tests
     Receive(Receive),
     /// Send the lines again that Loki has refused, from the dead-letter file
@@ -131,6 +137,20 @@ pub struct Run {
     pub globs: Vec<String>,
 }
 
+/// `skald exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The configuration file: its source with `stdin: true` stands for the service
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Where to, and as what.
+    #[command(flatten)]
+    pub ship: Ship,
+    /// The service and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<String>,
+}
+
 /// `skald check`.
 #[derive(Debug, Args)]
 pub struct Check {
@@ -148,9 +168,34 @@ pub struct Try {
     /// Which source's rules; without it the one whose globs match FILE, else the first
     #[arg(short, long, value_name = "NAME")]
     pub source: Option<String>,
+    /// Also show what each rule did
+    #[arg(long)]
+    pub rules: bool,
+    /// Show what the whole file comes to, and no single line
+    #[arg(long)]
+    pub summary: bool,
+    /// Show all of it as JSON, an object a line
+    #[arg(long)]
+    pub json: bool,
     /// The log; standard input without it
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
+}
+
+/// `skald test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Files with sample lines and expected results
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+}
+
+/// `skald suggest`.
+#[derive(Debug, Args)]
+pub struct Suggest {
+    /// The log; its first 10,000 lines are read
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
 }
 
 /// `skald replay`.

@@ -6,11 +6,14 @@ mod args;
 
 mod check;
 mod demo;
+mod exec;
 mod health;
 mod receive;
 mod replay;
 mod run;
 mod setup;
+mod suggest;
+mod test_rules;
 mod try_lines;
 
 pub use self::args::{Cli, Command};
@@ -30,8 +33,11 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match command {
         None => run::pipe(pipe.ship, &log, out),
         Some(Command::Run(args)) => run::run(args, &log),
+        Some(Command::Exec(args)) => exec::exec(args, &log),
         Some(Command::Check(args)) => check::check(&args, out),
         Some(Command::Try(args)) => try_lines::try_lines(&args, out),
+        Some(Command::Test(args)) => test_rules::test(&args, out),
+        Some(Command::Suggest(args)) => suggest::suggest(&args, out),
         Some(Command::Receive(args)) => receive::receive(&args, &log, out),
         Some(Command::Replay(args)) => replay::replay(&args, &log, out),
         Some(Command::Demo) => demo::demo(&log, out),

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use super::args::{Cli, Log, Run, Ship};
 use super::setup;
 use crate::admin::{Admin, Pages};
-use crate::app::{Agent, Common, Ended, Extras};
+use crate::app::{Agent, Common, Ended, Extras, Pipe};
 use crate::config::{Config, Input};
 use crate::telemetry::{Metrics, init_log};
 
@@ -47,7 +47,7 @@ pub(super) fn run(args: Run, log: &Log) -> anyhow::Result<ExitCode> {
 }
 
 /// A file and flags that say the same thing twice are a mistake, not a guess.
-fn refuse_mix(ship: &Ship, globs: &[String]) -> anyhow::Result<()> {
+pub(super) fn refuse_mix(ship: &Ship, globs: &[String]) -> anyhow::Result<()> {
     let given = [
         ("--url", ship.url.is_some()),
         ("--label", !ship.labels.is_empty()),
@@ -64,13 +64,14 @@ fn refuse_mix(ship: &Ship, globs: &[String]) -> anyhow::Result<()> {
 }
 
 fn extras(ship: &Ship) -> Extras {
-    Extras { tee: ship.tee, stdin_deadline: ship.deadline }
+    let pipes = if ship.tee { vec![Pipe::stdin(true)] } else { vec![] };
+    Extras { pipes, end_with_pipes: false, stdin_deadline: ship.deadline }
 }
 
 fn agent(config: Option<Config>, extras: Extras, log: &Log) -> anyhow::Result<ExitCode> {
     let Some(config) = config else { return Ok(ExitCode::from(2)) };
     let has_stdin = config.sources.iter().any(|source| source.input == Input::Stdin);
-    if extras.tee && !has_stdin {
+    if !extras.pipes.is_empty() && !has_stdin {
         bail!("`--tee` copies standard input, which is not read here");
     }
     init_log(log.log_format, log.log_level)?;
@@ -84,6 +85,15 @@ fn agent(config: Option<Config>, extras: Extras, log: &Log) -> anyhow::Result<Ex
 async fn serve(config: Config, extras: Extras) -> anyhow::Result<Ended> {
     let stop = CancellationToken::new();
     watch_signals(stop.clone())?;
+    serve_with(config, extras, stop).await
+}
+
+/// Runs the agent until its inputs end, or until `stop`.
+pub(super) async fn serve_with(
+    config: Config,
+    extras: Extras,
+    stop: CancellationToken,
+) -> anyhow::Result<Ended> {
     info!(version = env!("CARGO_PKG_VERSION"), url = config.push.url, "skald starts");
     let admin = config.admin_listen.map(Admin::bind).transpose()?;
     let agent = Agent::start(config, extras, Metrics::new())?;
@@ -134,23 +144,42 @@ pub(super) fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn complete(left_out: u64) -> &'static str {
+    match left_out {
+        0 => "skald ends; all lines were delivered",
+        _ => "skald ends; all lines were delivered that the rules did not leave out",
+    }
+}
+
 fn say(ended: Ended) {
-    let Ended { read, delivered, dropped, unsettled, lost } = ended;
+    let Ended { read, delivered, left_out, dropped, unsettled, lost, input_failed } = ended;
     let bytes = format!(
-        "read {}, delivered {}, dropped {}, unsettled {}",
-        read.bytes, delivered.bytes, dropped.bytes, unsettled.bytes
+        "read {}, delivered {}, left out by rules {}, dropped {}, unsettled {}",
+        read.bytes, delivered.bytes, left_out.bytes, dropped.bytes, unsettled.bytes
     );
-    let (read, delivered) = (read.lines, delivered.lines);
+    let (read, delivered, left_out) = (read.lines, delivered.lines, left_out.lines);
     let (dropped, unsettled) = (dropped.lines, unsettled.lines);
     if ended.is_complete() {
-        info!(read, delivered, bytes, "skald ends; all lines were delivered");
+        info!(read, delivered, left_out, bytes, "{}", complete(left_out));
+    } else if input_failed {
+        let message = "skald ends; not all of the input could be read";
+        error!(read, delivered, left_out, dropped, unsettled, bytes, "{message}");
     } else if lost != 0 {
         let message = "skald ends; bytes were gone before they could be read";
-        error!(read, delivered, dropped, unsettled, bytes, lost_bytes = lost, "{message}");
+        error!(
+            read,
+            delivered,
+            left_out,
+            dropped,
+            unsettled,
+            bytes,
+            lost_bytes = lost,
+            "{message}"
+        );
     } else if dropped == 0 {
         let message = "skald ends; unsettled lines are read again by the next run";
-        warn!(read, delivered, unsettled, bytes, "{message}");
+        warn!(read, delivered, left_out, unsettled, bytes, "{message}");
     } else {
-        error!(read, delivered, dropped, unsettled, bytes, "skald ends; lines were lost");
+        error!(read, delivered, left_out, dropped, unsettled, bytes, "skald ends; lines were lost");
     }
 }

@@ -29,11 +29,38 @@ pub(super) const KNOWN: &[Known] = &[
     known("dead_letters", "`dead_letters`", &["bytes_max"]),
     known("admin", "`admin`", &["listen"]),
     known("shutdown", "`shutdown`", &["deadline"]),
-    known("sources", "a source", &["name", "tenant", "files", "stdin", "exclude", "start",
-        "symlink_roots", "labels", "format", "rules"]),
-    known("rules", "a rule", &["label", "metadata", "timestamp"]),
+    known("sources", "a source", &["name", "tenant", "files", "stdin", "kubernetes", "exclude", "start",
+        "symlink_roots", "path", "labels", "format", "strip_ansi", "multiline", "rules"]),
+    known("kubernetes", "`kubernetes`", &["logs", "include", "exclude", "node"]),
+    known("containers", "a choice of containers", &["namespace", "pod", "container"]),
+    known("format", "a format", &["regex"]),
+    known("multiline", "`multiline`", &["first", "continuation", "traces", "wait", "lines_max"]),
+    known("rules", "a rule", &["label", "metadata", "timestamp", "set", "map", "lowercase", "level", "redact", "regex",
+        "replace", "line", "drop", "keep", "sample", "limit", "tenant", "metrics", "when", "then", "else"]),
+    known("test", "a test of a field", &["is", "not", "exists", "regex", "contains", "gt", "ge", "lt",
+        "le", "at_least"]),
+    known("replace", "`replace`", &["pattern", "with"]),
+    known("level", "`level`", &["from", "numbers"]),
+    known("redact", "`redact`", &["what", "in", "with", "hash_secret"]),
+    known("private", "a pattern", &["pattern"]),
+    known("sample", "`sample`", &["rate", "by", "always"]),
+    known("limit", "`limit`", &["lines_per_second", "burst", "by", "over"]),
+    known("tenant", "`tenant`", &["from", "map", "default"]),
+    known("metrics", "a metric", &["kind", "value", "by", "buckets", "help", "series_max"]),
     known("field", "a field", &["from", "regex", "map", "default"]),
-    known("timestamp", "`timestamp`", &["from", "format"]),
+    known("timestamp", "`timestamp`", &["from", "format", "zone", "missing", "too_old", "future"]),
+];
+
+/// The top of a file of `skald test`.
+pub(super) const CASES: &str = "test file";
+
+/// The sections of files of `skald test`.
+#[rustfmt::skip]
+const OF_CASES: &[Known] = &[
+    known(CASES, "this file", &["config", "source", "file", "now", "cases"]),
+    known("case", "a case", &["name", "input", "expect"]),
+    known("expect", "`expect`", &["dropped", "labels", "metadata", "absent", "line", "time",
+        "tenant"]),
 ];
 
 const fn known(section: &'static str, title: &'static str, keys: &'static [&'static str]) -> Known {
@@ -59,7 +86,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("job_name", "Promtail's `job_name` is `name` here"),
     ("pipeline_stages", "Promtail's `pipeline_stages` is `format` and `rules` of a source here"),
     ("relabel_configs", "there is no relabelling here: use `labels` and `rules` of a source"),
-    ("kubernetes_sd_configs", "tail `/var/log/pods/*/*/*.log` with `format: cri` instead"),
+    ("kubernetes_sd_configs", "Promtail's `kubernetes_sd_configs` is `kubernetes: {}` of a source here"),
     ("external_labels", "Promtail's `external_labels` is `labels` at the top of the file here"),
     ("batchwait", "Promtail's `batchwait` is `batch.age_max` here"),
     ("batchsize", "Promtail's `batchsize` is `batch.bytes_max` here"),
@@ -75,6 +102,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("json", "no stage is needed for JSON: name the fields in `label` and `metadata`"),
     ("cri", "write `format: cri` in the source"),
     ("docker", "write `format: docker` in the source"),
+    ("firstline", "Promtail's `firstline` is `first` here"),
+    ("max_wait_time", "Promtail's `max_wait_time` is `wait` here"),
+    ("max_lines", "Promtail's `max_lines` is `lines_max` here"),
     ("logfmt", "write `format: logfmt` in the source"),
     ("regex", "a `regex` belongs to one field: `label: {name: {from: field, regex: '…'}}`"),
     ("endpoint", "write `url`: where Loki is"),
@@ -88,7 +118,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
 
 /// The section of that name.
 pub(super) fn section(name: &str) -> &'static Known {
-    KNOWN.iter().find(|known| known.section == name).expect("BUG: a section without keys")
+    let mut all = KNOWN.iter().chain(OF_CASES);
+    all.find(|known| known.section == name).expect("BUG: a section without keys")
 }
 
 /// What to say to someone who wrote `key`, which is not a key of `section`.

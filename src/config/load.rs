@@ -20,25 +20,38 @@ pub struct Loaded {
 /// variable up, see [`env()`].
 #[must_use]
 pub fn load(bytes: &[u8], name: &str, env: Env<'_>) -> Loaded {
+    let needs = "it needs at least `loki: {url: http://loki:3100}` and a source under `sources`";
+    match tree(bytes, name, needs) {
+        Ok(Tree { text, mut root, mut problems }) => {
+            expand::expand(&mut root, env, &mut problems);
+            finish(name, text, &root, problems)
+        }
+        Err(report) => Loaded { config: None, report },
+    }
+}
+
+/// A file that is YAML.
+pub(super) struct Tree<'t> {
+    pub(super) text: &'t str,
+    pub(super) root: Node,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// The tree of a file, or why there is none. `needs` is what an empty one lacks.
+pub(super) fn tree<'t>(bytes: &'t [u8], name: &str, needs: &str) -> Result<Tree<'t>, Report> {
     let mut problems = vec![];
-    let text = match text(bytes) {
-        Ok(text) => text,
-        Err(refusal) => {
-            let (text, problem) = *refusal;
-            let secrets = secret::by_sight(&text);
-            let report = Report::new(name, &text, secrets, vec![problem]);
-            return Loaded { config: None, report };
-        }
-    };
-    let Some(mut root) = raw::parse(text, &mut problems) else {
+    let text = text(bytes).map_err(|refusal| {
+        let (text, problem) = *refusal;
+        let secrets = secret::by_sight(&text);
+        Report::new(name, &text, secrets, vec![problem])
+    })?;
+    let Some(root) = raw::parse(text, &mut problems) else {
         if problems.is_empty() {
-            problems.push(empty());
+            problems.push(Problem::error("nothing in this file").hint(needs));
         }
-        let report = Report::new(name, text, secret::by_sight(text), problems);
-        return Loaded { config: None, report };
+        return Err(Report::new(name, text, secret::by_sight(text), problems));
     };
-    expand::expand(&mut root, env, &mut problems);
-    finish(name, text, &root, problems)
+    Ok(Tree { text, root, problems })
 }
 
 /// Checks a tree whose places are places in `text`.
@@ -54,11 +67,6 @@ pub(super) fn finish(name: &str, text: &str, root: &Node, mut problems: Vec<Prob
 pub fn env(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
     std::env::var(name).ok()
-}
-
-fn empty() -> Problem {
-    Problem::error("nothing in this file")
-        .hint("it needs at least `loki: {url: http://loki:3100}` and a source under `sources`")
 }
 
 /// The text, or as much of it as can be shown with the reason why it is none.

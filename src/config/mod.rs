@@ -14,10 +14,15 @@ mod expand;
 mod raw;
 mod syntax;
 
+mod cases;
 mod check;
+mod format;
 mod keys;
+mod kubernetes;
 mod loki;
+mod multiline;
 mod names;
+mod patterns;
 mod rules;
 mod section;
 mod sources;
@@ -26,11 +31,12 @@ mod values;
 mod report;
 mod secret;
 
+pub use self::cases::{Case, Cases, Expected, load_cases};
 pub use self::flags::Flags;
 pub use self::load::{Loaded, env, load};
 pub use self::options::{
     Batch, Config, DEAD_LETTERS_BYTES_MIN, DeadLetters, FILE_BYTES_MAX, Guard, IN_FLIGHT_MIN,
-    Input, Limits, Memory, READER_BYTES, READERS_MAX, Source, Start,
+    Input, Limits, Memory, Place, Pods, READER_BYTES, READERS_MAX, Source, Start,
 };
 pub use self::report::{Problem, Report, Severity};
 

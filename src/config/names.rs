@@ -173,7 +173,8 @@ pub(super) fn headers(problems: &mut Problems, node: &Node) -> Option<Vec<(Strin
     Some(map(problems, node)?.iter().filter_map(|entry| header(problems, entry)).collect())
 }
 
-/// The path of a field: names with dots between; a name with a dot in it stands in double quotes.
+/// The path of a field: names with dots between; a name with a dot in it, and one that begins with
+/// a `$`, stands in double quotes.
 pub(super) fn field_path(problems: &mut Problems, node: &Node) -> Option<Path> {
     let text = values::text(problems, node)?;
     match parse_path(&text.text) {
@@ -204,10 +205,21 @@ pub(super) fn parse_path(text: &str) -> Result<Path, &'static str> {
         names.push(name);
         match after.strip_prefix('.') {
             Some(next) => rest = next,
-            None if after.is_empty() => return Ok(Path(names)),
+            None if after.is_empty() => return Ok(Path(not_origin(names, rest))),
             None => return Err("a `.` is missing after the quote"),
         }
     }
+}
+
+/// One name that begins with a `$` and stands in quotes, as `last` was written, is a field: see
+/// [`Path::origin`].
+fn not_origin(mut names: Vec<String>, last: &str) -> Vec<String> {
+    if let [name] = &mut *names
+        && last.starts_with("\"$")
+    {
+        name.insert(0, '$');
+    }
+    names
 }
 
 /// The name up to the closing quote, and what follows.

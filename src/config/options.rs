@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use regex::Regex;
+
 use crate::model::LINE_BYTES_DEFAULT;
 use crate::parse::{self, Field, Format, Path, Rule};
 use crate::push::{self, Auth, Proxy, Retry, StructuredMetadata, Tls};
@@ -115,8 +117,26 @@ pub struct Source {
     pub tenant: Option<String>,
     /// Where the lines are.
     pub input: Input,
+    /// What is known of where they come from.
+    pub place: Place,
     /// How they are read.
     pub parse: parse::Options,
+}
+
+/// What the path of a file says about its lines.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// A pattern whose named groups rules can name.
+    pub path: Option<Regex>,
+    /// The files are logs of pods.
+    pub pods: Option<Pods>,
+}
+
+/// Logs of the containers of one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pods {
+    /// The node's name, if it is known.
+    pub node: Option<String>,
 }
 
 /// Where lines are.
@@ -167,13 +187,24 @@ impl Config {
         }
     }
 
-    /// The tenants of all sources, each once; never empty.
+    /// Adds to the rules of what is no file which output a line is of, as the label `stream`.
+    pub fn label_outputs(&mut self) {
+        let sources = self.sources.iter_mut().filter(|source| source.input == Input::Stdin);
+        for source in sources {
+            source.parse.rules.extend(rules_for(&["$stream"], &[]).into_iter().take(1));
+        }
+    }
+
+    /// The tenants of all sources and their rules, each once; never empty.
     #[must_use]
     pub fn tenants(&self) -> Vec<Option<String>> {
         let mut tenants = vec![];
         for source in &self.sources {
-            if !tenants.contains(&source.tenant) {
-                tenants.push(source.tenant.clone());
+            let named = source.parse.tenants().into_iter().map(|name| Some(name.to_owned()));
+            for tenant in std::iter::once(source.tenant.clone()).chain(named) {
+                if !tenants.contains(&tenant) {
+                    tenants.push(tenant);
+                }
             }
         }
         if tenants.is_empty() { vec![self.push.tenant.clone()] } else { tenants }
@@ -195,8 +226,11 @@ impl Config {
     pub fn parse_defaults(&self, source: &str) -> parse::Options {
         parse::Options {
             source: source.to_owned(),
-            format: Format::Auto,
+            format: Format::AUTO,
             labels: self.labels.clone(),
+            multiline: None,
+            times: parse::TimeRules::default(),
+            strip_ansi: false,
             rules: default_rules(),
             line_bytes: self.limits.line_bytes,
             age: self.limits.age,
@@ -224,17 +258,29 @@ fn push_defaults(url: &str) -> push::Options {
 
 /// The rules of a source that names none: few values make labels, ids make metadata.
 fn default_rules() -> Vec<Rule> {
+    rules_for(&["level", "event_type"], &["request_id", "user_id", "trace_id"])
+}
+
+/// The same for containers, with what is known of them.
+pub(super) fn pod_rules() -> Vec<Rule> {
+    rules_for(
+        &["$namespace", "$container", "level", "event_type"],
+        &["$pod", "$stream", "request_id", "user_id", "trace_id"],
+    )
+}
+
+fn rules_for(labels: &[&str], metadata: &[&str]) -> Vec<Rule> {
     let path = |name: &&str| Path(vec![(*name).to_owned()]);
     let field = |name: &&str| Field {
-        name: (*name).to_owned(),
+        name: name.trim_start_matches('$').to_owned(),
         from: vec![path(name)],
         regex: None,
         map: vec![],
         default: None,
     };
     vec![
-        Rule::Label(["level", "event_type"].iter().map(field).collect()),
-        Rule::Metadata(["request_id", "user_id", "trace_id"].iter().map(field).collect()),
+        Rule::Label(labels.iter().map(field).collect()),
+        Rule::Metadata(metadata.iter().map(field).collect()),
         Rule::Timestamp {
             from: ["timestamp", "time", "ts", "@timestamp"].iter().map(path).collect(),
             formats: vec![],

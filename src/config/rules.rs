@@ -1,88 +1,221 @@
-//! The rules of a source: labels, metadata and the time of its lines.
+//! The rules of a source: what is done with its lines.
 
-use std::collections::HashMap;
+mod conditions;
+mod fields;
+mod metrics;
+mod templates;
+mod timestamp;
+mod verbs;
+
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use regex::Regex;
-
-use super::names::{self, field_path, is_name, sanitised};
+use self::fields::Kind;
+pub(super) use self::metrics::Known;
+use super::names::parse_path;
 use super::raw::{Key, Node, Value};
 use super::report::Problem;
 use super::section::Section;
-use super::values::{any_text, choice, list, short, shown, string, text, wrong};
-use crate::parse::{Field, Path, Rule, TimeFormat};
+use super::values::{list, short, wrong};
+use super::{keys, names};
+use crate::parse::{Content, Path, Rule, TimeRules};
 
 type Problems = Vec<Problem>;
 
-/// `fixed` are the labels that the source's streams have anyway.
-pub(super) fn read(problems: &mut Problems, node: &Node, fixed: &[&str]) -> Option<Vec<Rule>> {
-    let mut named = Named { fixed, labels: HashMap::new(), metadata: HashMap::new(), time: None };
-    let nodes = list(problems, node);
-    Some(nodes.iter().filter_map(|node| rule(problems, node, &mut named)).collect())
+/// What rules may name that is not of the line itself, wherever they stand.
+const OF_LINES: [&str; 3] = ["line", "length", "age"];
+
+/// What the rules of a source can know of where its lines come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'n> {
+    /// The labels that the source's streams have anyway.
+    pub(super) labels: &'n [&'n str],
+    /// Names that stand behind a `$`.
+    pub(super) origin: &'n [String],
+    /// How a line's fields are written.
+    pub(super) content: &'n Content,
 }
 
-/// The names that rules gave already, with their places: each can have one rule.
+/// `metrics` are those of all sources.
+pub(super) fn read(
+    problems: &mut Problems,
+    node: &Node,
+    place: Place<'_>,
+    metrics: &mut Known,
+    times: &mut TimeRules,
+) -> Option<Vec<Rule>> {
+    let mut named = Named::new(place, metrics);
+    let rules = rules(problems, node, &mut named);
+    *times = named.times;
+    Some(rules)
+}
+
+/// What the rules above have named and made.
 struct Named<'n> {
-    fixed: &'n [&'n str],
+    place: Place<'n>,
+    /// Each can have one rule in a list.
     labels: HashMap<String, Range<usize>>,
     metadata: HashMap<String, Range<usize>>,
     time: Option<Range<usize>>,
+    times: TimeRules,
+    /// The only fields that there are; `None` where any line may have others.
+    fields: Option<HashSet<String>>,
+    metrics: &'n mut Known,
+    /// Nothing gets past this rule.
+    end: Option<Range<usize>>,
 }
 
-/// What a rule makes of its fields.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Label,
-    Metadata,
+/// Where a field stands in a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Its value is taken as it is: a field, or where the line comes from.
+    Value,
+    /// The same, or the line.
+    Text,
+    /// The same, or a number that belongs to the line.
+    Any,
+    /// It is made here.
+    Made,
 }
 
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Label => "label",
-            Self::Metadata => "metadata pair",
+impl<'n> Named<'n> {
+    fn new(place: Place<'n>, metrics: &'n mut Known) -> Self {
+        let fields = match place.content {
+            Content::Auto | Content::Json | Content::Logfmt => None,
+            Content::Text => Some(HashSet::new()),
+            Content::Regex(regex) => {
+                Some(regex.capture_names().flatten().map(str::to_owned).collect())
+            }
+        };
+        let (labels, metadata) = (HashMap::new(), HashMap::new());
+        Self {
+            place,
+            labels,
+            metadata,
+            time: None,
+            times: TimeRules::default(),
+            fields,
+            metrics,
+            end: None,
         }
     }
-}
 
-impl Named<'_> {
-    /// Whether `name` is new for its kind.
-    fn add(
+    /// The path that `node` names.
+    fn path(&mut self, problems: &mut Problems, node: &Node, of: Use) -> Option<Path> {
+        let path = names::field_path(problems, node)?;
+        self.check(problems, &path, &node.span, of).then_some(path)
+    }
+
+    /// The path that the key of a map names.
+    fn key(&mut self, problems: &mut Problems, key: &Key, of: Use) -> Option<Path> {
+        self.path(problems, &Node::text(&key.name, key.span.clone()), of)
+    }
+
+    /// Whether there can be such a field, and notes that it is made.
+    fn check(
         &mut self,
         problems: &mut Problems,
-        kind: Kind,
-        name: &str,
-        shown: &str,
+        path: &Path,
         span: &Range<usize>,
+        of: Use,
     ) -> bool {
-        let (same, other) = match kind {
-            Kind::Label => (&mut self.labels, &self.metadata),
-            Kind::Metadata => (&mut self.metadata, &self.labels),
-        };
-        if let Some(first) = same.get(name) {
-            problems.push(
-                Problem::error(format!("`{shown}` has two rules"))
-                    .at(span, "again here")
-                    .also(first, "first here")
-                    .hint("one rule takes the first of many fields: `{name: {from: [a, b]}}`"),
-            );
-            return false;
+        let shown = short(&path.dotted());
+        if let Some(name) = path.origin() {
+            return self.check_origin(problems, name, &shown, span, of);
         }
-        same.insert(name.to_owned(), span.clone());
-        let both = Problem::warning(format!("`{shown}` is both label and metadata"))
-            .at(span, "one name, two places")
-            .hint("it will be a label only");
-        if let Some(first) = other.get(name) {
-            problems.push(both.also(first, "first here"));
-        } else if kind == Kind::Metadata && self.fixed.contains(&name) {
-            problems.push(both);
+        let Some(fields) = &mut self.fields else { return true };
+        if of == Use::Made {
+            fields.insert(path.dotted());
+        } else if !fields.contains(&path.dotted()) {
+            let problem = Problem::warning(format!("no line has a field `{shown}`"));
+            let hint = match fields.is_empty() {
+                true => "lines of this format have no fields; a `regex` rule above can make some",
+                false => "the format's pattern has no such group, and no rule above makes it",
+            };
+            problems.push(problem.at(span, "never there").hint(hint));
         }
         true
     }
+
+    fn check_origin(
+        &self,
+        problems: &mut Problems,
+        name: &str,
+        shown: &str,
+        span: &Range<usize>,
+        of: Use,
+    ) -> bool {
+        let is_line = OF_LINES.contains(&name);
+        let is_known = is_line || self.place.origin.iter().any(|other| other == name);
+        let (label, hint) = match of {
+            _ if !is_known => {
+                let known: Vec<&str> =
+                    (self.place.origin.iter().map(String::as_str)).chain(OF_LINES).collect();
+                let hint = match keys::nearest(name, &known) {
+                    Some(near) => format!("did you mean `${near}`?"),
+                    None => format!("there are: ${}", known.join(", $")),
+                };
+                ("not known of this source", hint)
+            }
+            Use::Made => ("cannot be changed", "give the field a name of its own".to_owned()),
+            Use::Value if is_line => {
+                ("not a field", "make one: `set: {name: '{$line}'}`".to_owned())
+            }
+            Use::Text if is_line && name != "line" => {
+                ("a number, not a text", "it can be compared: `{$length: {gt: 16KiB}}`".to_owned())
+            }
+            Use::Value | Use::Text | Use::Any => return true,
+        };
+        let problem = Problem::error(format!("`{shown}` cannot stand here"));
+        problems.push(problem.at(span, label).hint(hint));
+        false
+    }
+
+    /// At least one path.
+    fn paths(&mut self, problems: &mut Problems, node: &Node, of: Use) -> Option<Vec<Path>> {
+        let nodes = list(problems, node);
+        if nodes.is_empty() && matches!(node.value, Value::List(_)) {
+            let hint = "name at least one field";
+            return wrong(problems, node, "an empty list of fields".into(), "empty", hint);
+        }
+        Some(nodes.iter().filter_map(|node| self.path(problems, node, of)).collect())
+    }
+
+    /// Reads rules for some lines only: they may name again what others name.
+    fn inside<T>(&mut self, read: impl FnOnce(&mut Named<'_>) -> T) -> T {
+        let (labels, metadata) = (HashMap::new(), HashMap::new());
+        let mut inside = Named {
+            place: self.place,
+            labels,
+            metadata,
+            time: self.time.take(),
+            times: std::mem::take(&mut self.times),
+            fields: self.fields.take(),
+            metrics: self.metrics,
+            end: None,
+        };
+        let result = read(&mut inside);
+        self.time = inside.time;
+        self.times = inside.times;
+        self.fields = inside.fields;
+        result
+    }
+}
+
+fn rules(problems: &mut Problems, node: &Node, named: &mut Named<'_>) -> Vec<Rule> {
+    list(problems, node).iter().filter_map(|node| rule(problems, node, named)).collect()
 }
 
 fn rule(problems: &mut Problems, node: &Node, named: &mut Named<'_>) -> Option<Rule> {
     let section = Section::open(problems, "rules", &node.span, node)?;
+    if let Some(end) = named.end.clone() {
+        let problem = Problem::warning("a rule that no line reaches");
+        problems.push(problem.at(&node.span, "never acts").also(&end, "all lines end here"));
+        named.end = None;
+    }
+    if section.get("when").is_some() {
+        return when(problems, &section, named);
+    }
     if let [_, (second, _), ..] = section.entries() {
         problems.push(
             Problem::error("two rules in one item")
@@ -91,154 +224,42 @@ fn rule(problems: &mut Problems, node: &Node, named: &mut Named<'_>) -> Option<R
         );
         return None;
     }
-    if let Some(node) = section.get("label") {
-        return Some(Rule::Label(fields(problems, node, Kind::Label, named)));
+    let (key, node) = section.entries().first()?;
+    match &*key.name {
+        "label" => Some(Rule::Label(fields::read(problems, node, Kind::Label, named))),
+        "metadata" => fields::metadata(problems, node, named),
+        "timestamp" => timestamp::read(problems, &key.span, node, named),
+        "then" | "else" => {
+            let problem = Problem::error(format!("`{}` without `when`", key.name));
+            let hint = "write `- when: {level: debug}` and `then: […]` below it";
+            problems.push(problem.at(&key.span, "for which lines?").hint(hint));
+            None
+        }
+        verb => verbs::read(problems, verb, key, node, named),
     }
-    if let Some(node) = section.get("metadata") {
-        return Some(Rule::Metadata(fields(problems, node, Kind::Metadata, named)));
-    }
-    let (key, node) = section.entry("timestamp")?;
-    if let Some(first) = named.time.replace(key.span.clone()) {
-        problems.push(
-            Problem::error("two `timestamp` rules")
-                .at(&key.span, "again here")
-                .also(&first, "first here")
-                .hint("one rule can name many fields: `timestamp: [time, ts]`"),
-        );
-    }
-    timestamp(problems, &key.span, node)
 }
 
-fn fields(problems: &mut Problems, node: &Node, kind: Kind, named: &mut Named<'_>) -> Vec<Field> {
-    let mut fields = vec![];
-    for item in list(problems, node) {
-        let found: Vec<_> = match &item.value {
-            Value::Map(entries) => (entries.iter())
-                .map(|entry| (long(problems, entry, kind), short(&entry.0.name), &entry.0.span))
-                .collect(),
-            Value::Null | Value::Text(_) | Value::List(_) | Value::Broken => {
-                vec![(short_form(problems, item, kind), shown_path(item), &item.span)]
-            }
-        };
-        for (field, shown, span) in found {
-            let Some(field) = field else { continue };
-            if named.add(problems, kind, &field.name, &shown, span) {
-                fields.push(field);
-            }
+/// `when: condition`, `then: rules`, `else: rules`.
+fn when(problems: &mut Problems, section: &Section<'_>, named: &mut Named<'_>) -> Option<Rule> {
+    for (key, _) in section.entries() {
+        let name = &*key.name;
+        let is_rule = keys::section("rules").keys.contains(&name);
+        if is_rule && !matches!(name, "when" | "then" | "else") {
+            let problem = Problem::error(format!("`{name}` beside `when`"));
+            let hint = "rules for these lines stand under `then`, others have a dash of their own";
+            problems.push(problem.at(&key.span, "a second rule").hint(hint));
         }
     }
-    fields
-}
-
-/// A path alone: the field of that path, under its path with `_` for all that a name cannot have
-/// (`severity.text` becomes `severity_text`).
-fn short_form(problems: &mut Problems, node: &Node, kind: Kind) -> Option<Field> {
-    let path = field_path(problems, node)?;
-    let name = sanitised(&path.0.join("_"));
-    if !is_name(problems, &name, &shown_path(node), &node.span, kind.name()) {
-        return None;
-    }
-    Some(Field { name, from: vec![path], regex: None, map: vec![], default: None })
-}
-
-fn shown_path(node: &Node) -> String {
-    match &node.value {
-        Value::Text(text) => shown(text),
-        Value::Null | Value::List(_) | Value::Map(_) | Value::Broken => String::new(),
-    }
-}
-
-/// A name, and where its value comes from; `from` is the field of that name if it is left out.
-fn long(problems: &mut Problems, (key, node): &(Key, Node), kind: Kind) -> Option<Field> {
-    let is_name = is_name(problems, &key.name, &short(&key.name), &key.span, kind.name());
-    if !matches!(node.value, Value::Map(_) | Value::Broken) {
-        let span = if node.span.is_empty() { &key.span } else { &node.span };
-        problems.push(
-            Problem::error(format!("`{}` does not say where it comes from", short(&key.name)))
-                .at(span, "not a map with `from`")
-                .hint(format!("write `{}: {{from: [a, b.c]}}`", short(&key.name))),
-        );
-        return None;
-    }
-    let section = Section::open(problems, "field", &key.span, node)?;
-    let mut from = vec![Path(vec![key.name.clone()])];
-    section.read(problems, "from", &mut from, paths);
-    let mut regex = None;
-    section.read(problems, "regex", &mut regex, |problems, node| pattern(problems, node).map(Some));
-    let mut map = vec![];
-    section.read(problems, "map", &mut map, replacements);
-    let mut default = None;
-    section
-        .read(problems, "default", &mut default, |problems, node| string(problems, node).map(Some));
-    is_name.then(|| Field { name: key.name.clone(), from, regex, map, default })
-}
-
-/// At least one path.
-fn paths(problems: &mut Problems, node: &Node) -> Option<Vec<Path>> {
-    let nodes = list(problems, node);
-    if nodes.is_empty() && matches!(node.value, Value::List(_)) {
-        let hint = "name at least one field";
-        return wrong(problems, node, "an empty list of fields".into(), "empty", hint);
-    }
-    Some(nodes.iter().filter_map(|node| field_path(problems, node)).collect())
-}
-
-fn replacements(problems: &mut Problems, node: &Node) -> Option<Vec<(String, String)>> {
-    let entries = names::map(problems, node)?;
-    let replacement = |(key, node): &(Key, Node)| {
-        Some((key.name.clone(), any_text(problems, node)?.text.clone()))
+    let test = conditions::read(problems, section.get("when")?, named);
+    let mut branch = |key| match section.get(key) {
+        Some(node) => named.inside(|named| rules(problems, node, named)),
+        None => Vec::new(),
     };
-    Some(entries.iter().filter_map(replacement).collect())
-}
-
-fn pattern(problems: &mut Problems, node: &Node) -> Option<Regex> {
-    let text = text(problems, node)?;
-    let err = match Regex::new(&text.text) {
-        Ok(regex) => return Some(regex),
-        Err(err) => err.to_string(),
-    };
-    let label = err.lines().last().unwrap_or_default().trim_start_matches("error: ");
-    let inside = text.verbatim.and_then(|start| Some(start + caret(&err, &text.text)?));
-    let span = inside.map_or_else(|| node.span.clone(), |at| at..at + 1);
-    let message = format!("`{}` is not a regular expression", shown(text));
-    problems.push(Problem::error(message).at(&span, label));
-    None
-}
-
-/// Where in a one-line pattern the regex crate's message puts its caret, in bytes.
-fn caret(message: &str, pattern: &str) -> Option<usize> {
-    let mut lines = message.lines().skip_while(|line| line.trim() != pattern.trim());
-    let shown = lines.next()?;
-    let column = lines.next()?.find('^')?.checked_sub(shown.find(pattern)?)?;
-    let (at, found) = pattern.char_indices().nth(column)?;
-    (found.len_utf8() == 1).then_some(at)
-}
-
-fn timestamp(problems: &mut Problems, head: &Range<usize>, node: &Node) -> Option<Rule> {
-    if !matches!(node.value, Value::Map(_)) {
-        return Some(Rule::Timestamp { from: paths(problems, node)?, formats: vec![] });
+    let (then, otherwise) = (branch("then"), branch("else"));
+    if section.get("then").is_none() && section.get("else").is_none() {
+        let problem = Problem::error("`when` without `then`");
+        let hint = "write the rules for these lines below it: `then: [{drop: {}}]`";
+        problems.push(problem.at(section.head("when"), "nothing to do").hint(hint));
     }
-    let section = Section::open(problems, "timestamp", head, node)?;
-    if section.get("from").is_none() {
-        let problem = Problem::error("`timestamp` without `from`").at(head, "from which field?");
-        problems.push(problem.hint("write `timestamp: {from: [time], format: rfc3339}`"));
-    }
-    let (mut from, mut formats) = (vec![], vec![]);
-    section.read(problems, "from", &mut from, paths);
-    section.read(problems, "format", &mut formats, |problems, node| {
-        let nodes = list(problems, node);
-        Some(nodes.iter().filter_map(|node| time_format(problems, node)).collect())
-    });
-    Some(Rule::Timestamp { from, formats })
-}
-
-fn time_format(problems: &mut Problems, node: &Node) -> Option<TimeFormat> {
-    let words = [
-        ("rfc3339", TimeFormat::Rfc3339),
-        ("unix", TimeFormat::Unix),
-        ("unix_ms", TimeFormat::UnixMs),
-        ("unix_us", TimeFormat::UnixUs),
-        ("unix_ns", TimeFormat::UnixNs),
-    ];
-    choice(problems, node, &words)
+    Some(Rule::When { test: test?, then, otherwise })
 }

@@ -162,11 +162,26 @@ fn collect(node: &Node, secret: bool, secrets: &mut Vec<Range<usize>>) {
         Value::Map(entries) => {
             for (key, value) in entries {
                 match key.name.as_str() {
-                    // Names of fields and labels, which are no secrets whatever they are called.
-                    "rules" => {}
+                    "rules" => of_rules(value, secrets),
                     "username" => collect(value, false, secrets),
                     name if name.ends_with("_file") => collect(value, false, secrets),
                     name => collect(value, secret || is_secret(name), secrets),
+                }
+            }
+        }
+    }
+}
+
+/// Rules name fields and labels, which are no secrets whatever they are called, but for one key.
+fn of_rules(node: &Node, secrets: &mut Vec<Range<usize>>) {
+    match &node.value {
+        Value::Null | Value::Text(_) | Value::Broken => {}
+        Value::List(items) => items.iter().for_each(|item| of_rules(item, secrets)),
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                match key.name.as_str() {
+                    "hash_secret" => collect(value, true, secrets),
+                    _ => of_rules(value, secrets),
                 }
             }
         }

@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
+use std::path::PathBuf;
 
-use super::names;
-use super::options::{Config, Input, Source, Start};
+use regex::Regex;
+
+use super::options::{self, Config, Input, Place, Pods, Source, Start};
+use super::patterns::pattern;
 use super::raw::{Node, Value};
 use super::report::Problem;
-use super::rules;
 use super::section::Section;
 use super::values::{absolute, choice, flag, list, relative, shown, text, wrong};
+use super::{format, kubernetes, multiline, names, rules};
 use crate::discover::{self, DEFAULT_EXCLUDE, DiscoverError};
 use crate::model::LABEL_NAMES_MAX;
-use crate::parse::{Format, Rule};
+use crate::parse::Rule;
 
 type Problems = Vec<Problem>;
 
@@ -53,6 +56,7 @@ struct Seen {
     names: HashMap<String, Range<usize>>,
     globs: HashMap<String, Range<usize>>,
     stdin: Option<Range<usize>>,
+    metrics: rules::Known,
 }
 
 fn source(
@@ -66,8 +70,9 @@ fn source(
     let given = section.get("name").map(|node| name(problems, node, seen));
     let name = given.unwrap_or_else(|| {
         let base = match input.as_ref()? {
-            Input::Stdin => "stdin",
-            Input::Files { globs, .. } => globs.first()?,
+            (_, Some(_)) => "kubernetes",
+            (Input::Stdin, None) => "stdin",
+            (Input::Files { globs, .. }, None) => globs.first()?,
         };
         Some(seen.unused(base, head))
     });
@@ -76,7 +81,9 @@ fn source(
         names::tenant(problems, node).map(Some)
     });
     let mut parse = config.parse_defaults(name.as_deref().unwrap_or_default());
-    section.read(problems, "format", &mut parse.format, format);
+    section.read(problems, "format", &mut parse.format, format::read);
+    section.read(problems, "strip_ansi", &mut parse.strip_ansi, flag);
+    section.read(problems, "multiline", &mut parse.multiline, multiline::read);
     let mut own = vec![];
     section.read(problems, "labels", &mut own, names::labels);
     for (name, value) in own {
@@ -85,13 +92,28 @@ fn source(
             None => parse.labels.push((name, value)),
         }
     }
+    let (mut place, mut is_stdin) = (Place::default(), false);
+    let input = input.map(|(input, pods)| {
+        is_stdin = input == Input::Stdin;
+        place.pods = pods;
+        input
+    });
+    section.read(problems, "path", &mut place.path, |problems, node| {
+        path_pattern(problems, node).map(Some)
+    });
+    if place.pods.is_some() {
+        parse.rules = options::pod_rules();
+    }
+    let origin = origin_names(&place, is_stdin);
     let labels: Vec<&str> = parse.labels.iter().map(|(name, _)| name.as_str()).collect();
+    let names = rules::Place { labels: &labels, origin: &origin, content: &parse.format.content };
+    let times = &mut parse.times;
     section.read(problems, "rules", &mut parse.rules, |problems, node| {
-        rules::read(problems, node, &labels)
+        rules::read(problems, node, names, &mut seen.metrics, times)
     });
     let rules_head = section.entry("rules").map_or(head, |(key, _)| &key.span);
     count_labels(problems, &parse.labels, &parse.rules, rules_head);
-    Some(Source { name: name?, tenant, input: input?, parse })
+    Some(Source { name: name?, tenant, input: input?, place, parse })
 }
 
 impl Seen {
@@ -125,9 +147,12 @@ fn input(
     section: &Section<'_>,
     head: &Range<usize>,
     seen: &mut Seen,
-) -> Option<Input> {
+) -> Option<(Input, Option<Pods>)> {
     let files = section.get("files");
     let stdin = section.get("stdin").map(|node| flag(problems, node));
+    if let Some(node) = section.get("kubernetes") {
+        return kubernetes_input(problems, section, node, seen);
+    }
     match (files, stdin) {
         (_, Some(None)) => None,
         (Some(_), Some(Some(true))) => {
@@ -139,19 +164,89 @@ fn input(
             );
             None
         }
-        (None, Some(Some(true))) => stdin_input(problems, section, seen),
-        (Some(node), _) => files_input(problems, section, node, seen),
+        (None, Some(Some(true))) => Some((stdin_input(problems, section, seen)?, None)),
+        (Some(node), _) => Some((files_input(problems, section, node, seen)?, None)),
         (None, _) => {
-            let problem = Problem::error("a source without `files` or `stdin: true`");
-            let hint = "write `files: /var/log/app/*.log`, or `stdin: true`";
+            let problem = Problem::error("a source without `files`, `stdin` or `kubernetes`");
+            let hint = "write `files: /var/log/app/*.log`, `stdin: true`, or `kubernetes: {}`";
             problems.push(problem.at(head, "nothing to read").hint(hint));
             None
         }
     }
 }
 
+/// The logs of a node's containers: files, at places that are known.
+fn kubernetes_input(
+    problems: &mut Problems,
+    section: &Section<'_>,
+    node: &Node,
+    seen: &mut Seen,
+) -> Option<(Input, Option<Pods>)> {
+    for key in ["files", "stdin"] {
+        if let Some((other, _)) = section.entry(key) {
+            problems.push(
+                Problem::error(format!("a source with both `{key}` and `kubernetes`"))
+                    .at(&other.span, "one too many")
+                    .also(section.head("kubernetes"), "the other one")
+                    .hint("make two sources of it"),
+            );
+            return None;
+        }
+    }
+    let logs = kubernetes::read(problems, node)?;
+    for glob in &logs.globs {
+        seen.globs.insert(glob.clone(), section.head("kubernetes").clone());
+    }
+    let (mut exclude, start, mut symlink_roots) = of_files(problems, section);
+    exclude.extend(logs.exclude);
+    symlink_roots.push(kubernetes::DOCKER.into());
+    let input = Input::Files { globs: logs.globs, exclude, start, symlink_roots };
+    Some((input, Some(logs.pods)))
+}
+
+/// What rules can know of where a line comes from.
+fn origin_names(place: &Place, is_stdin: bool) -> Vec<String> {
+    let mut names = vec!["stream"];
+    if !is_stdin {
+        names.push("filename");
+    }
+    if place.pods.is_some() {
+        names.extend(["namespace", "pod", "uid", "container", "restart", "node"]);
+    }
+    names.extend(place.path.iter().flat_map(|path| path.capture_names().flatten()));
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// A pattern over the paths of files, whose groups have names that are not taken.
+fn path_pattern(problems: &mut Problems, node: &Node) -> Option<Regex> {
+    const TAKEN: [&str; 11] = [
+        "stream",
+        "filename",
+        "namespace",
+        "pod",
+        "uid",
+        "container",
+        "restart",
+        "node",
+        "line",
+        "length",
+        "age",
+    ];
+    let regex = pattern(problems, node)?;
+    let names: Vec<&str> = regex.capture_names().flatten().collect();
+    if let Some(name) = names.iter().find(|name| TAKEN.contains(name)) {
+        let message = format!("`{name}` is something else already");
+        return wrong(problems, node, message, "a taken name", "give the group another name");
+    }
+    if names.is_empty() {
+        let hint = "name what rules want to know: `^/var/log/(?P<app>[^/]+)/`, then `label: $app`";
+        return wrong(problems, node, "a `path` that names nothing".into(), "no group", hint);
+    }
+    Some(regex)
+}
+
 fn stdin_input(problems: &mut Problems, section: &Section<'_>, seen: &mut Seen) -> Option<Input> {
-    for key in ["exclude", "start", "symlink_roots"] {
+    for key in ["exclude", "start", "symlink_roots", "path"] {
         if section.get(key).is_some() {
             let problem = Problem::error(format!("`{key}` with `stdin`"));
             problems.push(problem.at(section.head(key), "only for `files`"));
@@ -192,6 +287,12 @@ fn files_input(
         }
         globs.push(glob);
     }
+    let (exclude, start, symlink_roots) = of_files(problems, section);
+    (!globs.is_empty()).then_some(Input::Files { globs, exclude, start, symlink_roots })
+}
+
+/// Which files are left out, where they are read from, and where links may lead.
+fn of_files(problems: &mut Problems, section: &Section<'_>) -> (Vec<String>, Start, Vec<PathBuf>) {
     let mut exclude = vec![];
     section.read(problems, "exclude", &mut exclude, |problems, node| {
         let nodes = list(problems, node);
@@ -208,7 +309,7 @@ fn files_input(
         let nodes = list(problems, node);
         Some(nodes.iter().filter_map(|node| absolute(problems, node)).collect())
     });
-    (!globs.is_empty()).then_some(Input::Files { globs, exclude, start, symlink_roots })
+    (exclude, start, symlink_roots)
 }
 
 /// What `check` of discovery says about a pattern.
@@ -237,18 +338,6 @@ fn glob(
     wrong(problems, node, format!("`{}` is not a pattern of files", shown(text)), &label, hint)
 }
 
-fn format(problems: &mut Problems, node: &Node) -> Option<Format> {
-    let words = [
-        ("auto", Format::Auto),
-        ("json", Format::Json),
-        ("logfmt", Format::Logfmt),
-        ("cri", Format::Cri),
-        ("docker", Format::Docker),
-        ("text", Format::Text),
-    ];
-    choice(problems, node, &words)
-}
-
 /// More labels than Loki takes.
 fn count_labels(
     problems: &mut Problems,
@@ -257,16 +346,23 @@ fn count_labels(
     head: &Range<usize>,
 ) {
     let mut names: BTreeSet<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
-    for rule in rules {
-        if let Rule::Label(fields) = rule {
-            names.extend(fields.iter().map(|field| field.name.as_str()));
-        }
-    }
+    add_labels(rules, &mut names);
     if LABEL_NAMES_MAX < names.len() {
         problems.push(
             Problem::warning(format!("{} labels on the streams of one source", names.len()))
                 .at(head, format!("Loki takes {LABEL_NAMES_MAX} by default"))
                 .hint("the last ones are sent as structured metadata"),
         );
+    }
+}
+
+fn add_labels<'r>(rules: &'r [Rule], names: &mut BTreeSet<&'r str>) {
+    for rule in rules {
+        if let Rule::Label(fields) = rule {
+            names.extend(fields.iter().map(|field| field.name.as_str()));
+        } else if let Rule::When { then, otherwise, .. } = rule {
+            add_labels(then, names);
+            add_labels(otherwise, names);
+        }
     }
 }

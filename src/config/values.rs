@@ -118,14 +118,14 @@ pub(super) fn flag(problems: &mut Problems, node: &Node) -> Option<bool> {
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(
+pub(super) fn choice<T: Clone>(
     problems: &mut Problems,
     node: &Node,
     words: &[(&str, T)],
 ) -> Option<T> {
     let text = text(problems, node)?;
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.text) {
-        return Some(*value);
+        return Some(value.clone());
     }
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let label = format!("not one of: {}", names.join(", "));

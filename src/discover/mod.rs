@@ -6,6 +6,7 @@
 
 mod exact;
 mod glob;
+mod pods;
 mod rotated;
 mod trouble;
 
@@ -22,6 +23,7 @@ mod tests;
 
 pub use self::glob::{DEFAULT_EXCLUDE, DiscoverError, check_exclude, check_glob, matches};
 pub use self::hints::{Hint, Hints};
+pub use self::pods::Pod;
 pub use self::rotated::{Age, age};
 pub use self::scan::{Options, Scanner, SourceGlobs, WALK_AGE_MAX};
 pub use self::seen::{Changes, Found, Node, Renamed};

@@ -29,7 +29,7 @@ pub struct Receipt {
 }
 
 /// Where one file stands between "read" and "settled by Loki".
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ledger {
     /// Everything before this is settled. Invariant: its offset never moves back.
     watermark: Mark,
@@ -40,7 +40,7 @@ pub struct Ledger {
     open: VecDeque<Slot>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Slot {
     end: Mark,
     /// When it was issued.

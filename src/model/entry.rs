@@ -19,10 +19,13 @@ pub struct Pair<'a> {
 pub struct Entry<'a> {
     /// The time Loki stores.
     pub time: UnixNanos,
-    /// The text Loki stores: valid UTF-8 without a line end.
+    /// The text Loki stores: valid UTF-8. Entries of many lines have their line ends, but the last.
     pub line: &'a str,
     /// Values of the plan's label rules, in the order of `Plan::label_names`; empty is absent.
     pub labels: &'a [&'a str],
     /// Structured metadata, in the order of the rules.
     pub metadata: &'a [Pair<'a>],
+    /// Whose it is: 0 is the source's own tenant, others are one behind their place in
+    /// `Plan::tenants`.
+    pub tenant: usize,
 }

@@ -8,7 +8,9 @@ mod few;
 mod files;
 mod ids;
 mod limits;
+mod line_metric;
 mod now;
+mod origin;
 mod reason;
 
 pub use self::budget::{Permit, Pool};
@@ -17,5 +19,7 @@ pub use self::few::Few;
 pub use self::files::{FileStat, Files, Identity, Kind, is_compressed};
 pub use self::ids::{FileKey, FileOffset, Fingerprint, Mark, OUTPUTS, SourceId, Stamp, TenantId};
 pub use self::limits::*;
+pub use self::line_metric::{LineMetric, LineMetricKind, Observation};
 pub use self::now::{Now, UnixNanos};
+pub use self::origin::Origin;
 pub use self::reason::{Counts, Flag, Reason};

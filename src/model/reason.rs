@@ -5,6 +5,16 @@
 pub enum Reason {
     /// The line's own time is older than `limits.age`.
     TooOld,
+    /// It has no time of its own, and `timestamp.missing` is `drop`.
+    NoTime,
+    /// Its time is in the future, and `timestamp.future` is `drop`.
+    InFuture,
+    /// A `drop` or `keep` rule said so.
+    DroppedByRule,
+    /// A `sample` rule left it out.
+    Sampled,
+    /// It was over the pace of a `limit` rule.
+    RateLimited,
     /// Loki refused the entry with a 400; it is in the dead-letter file.
     RejectedByLoki,
     /// The entry is too large for any push, even alone; it is in the dead-letter file.
@@ -15,14 +25,41 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of the metrics page.
-    pub const ALL: [Self; 4] =
-        [Self::TooOld, Self::RejectedByLoki, Self::TooLarge, Self::ShutdownDeadline];
+    pub const ALL: [Self; 9] = [
+        Self::TooOld,
+        Self::NoTime,
+        Self::InFuture,
+        Self::DroppedByRule,
+        Self::Sampled,
+        Self::RateLimited,
+        Self::RejectedByLoki,
+        Self::TooLarge,
+        Self::ShutdownDeadline,
+    ];
+
+    /// Whether the user's own rules asked for it: then nothing is wrong.
+    #[must_use]
+    pub const fn is_wanted(self) -> bool {
+        match self {
+            Self::NoTime
+            | Self::InFuture
+            | Self::DroppedByRule
+            | Self::Sampled
+            | Self::RateLimited => true,
+            Self::TooOld | Self::RejectedByLoki | Self::TooLarge | Self::ShutdownDeadline => false,
+        }
+    }
 
     /// The name in metrics, logs and dead letters.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::TooOld => "too_old",
+            Self::NoTime => "no_time",
+            Self::InFuture => "in_future",
+            Self::DroppedByRule => "dropped_by_rule",
+            Self::Sampled => "sampled",
+            Self::RateLimited => "rate_limited",
             Self::RejectedByLoki => "rejected_by_loki",
             Self::TooLarge => "too_large",
             Self::ShutdownDeadline => "shutdown_deadline",

@@ -1,5 +1,7 @@
 //! Which fields of a line are wanted, and where they were found.
 
+use std::ops::Range;
+
 use super::options::Path;
 
 /// The buffer a value lies in. Values are kept as places, so that the scratch buffer can grow
@@ -8,8 +10,8 @@ use super::options::Path;
 pub(super) enum Place {
     /// The text of the line (of the inner line, when it was wrapped).
     Text,
-    /// [`Picked::unescaped`].
-    Unescaped,
+    /// [`Picked::made`].
+    Made,
 }
 
 /// A field that the line has and that is not null: bytes `start..end` of a buffer, on character
@@ -25,13 +27,25 @@ pub(super) struct Found {
     pub(super) ascii: bool,
 }
 
+impl Found {
+    /// All of a line, or of another text that is its own buffer.
+    pub(super) fn whole(text: &str) -> Self {
+        Self { place: Place::Text, start: 0, end: text.len(), nested: false, ascii: false }
+    }
+
+    /// The bytes `inside` of it.
+    pub(super) fn part(self, inside: Range<usize>) -> Self {
+        Self { start: self.start + inside.start, end: self.start + inside.end, ..self }
+    }
+}
+
 /// What a picker found in one line.
 #[derive(Debug, Default)]
 pub(super) struct Picked {
     /// By slot, see [`Wanted::slot`].
     pub(super) found: Vec<Option<Found>>,
-    /// Values that were written with escapes.
-    pub(super) unescaped: String,
+    /// Values that are not in the line as they are: written with escapes, or made by rules.
+    pub(super) made: String,
 }
 
 impl Picked {
@@ -42,7 +56,7 @@ impl Picked {
         } else {
             self.found = vec![None; slots];
         }
-        self.unescaped.clear();
+        self.made.clear();
     }
 
     /// The text of `found`, a field of the line `text`.
@@ -50,9 +64,16 @@ impl Picked {
     pub(super) fn get<'a>(&'a self, found: Found, text: &'a str) -> &'a str {
         let buffer = match found.place {
             Place::Text => text,
-            Place::Unescaped => &self.unescaped,
+            Place::Made => &self.made,
         };
         &buffer[found.start..found.end]
+    }
+
+    /// Adds a value that is not in the line. To be put into a slot.
+    pub(super) fn make(&mut self, text: &str) -> Found {
+        let start = self.made.len();
+        self.made.push_str(text);
+        Found { place: Place::Made, start, end: self.made.len(), nested: false, ascii: false }
     }
 
     /// The text of the scalar in `slot`, if there is one.
@@ -132,6 +153,12 @@ impl Wanted {
         slot
     }
 
+    /// A slot for what is not picked.
+    pub(super) fn more(&mut self) -> usize {
+        self.slots += 1;
+        self.slots - 1
+    }
+
     fn find_slot(&self, path: &Path) -> Option<usize> {
         let (last, parents) = path.0.split_last()?;
         let mut node = &self.nodes[0];
@@ -170,6 +197,12 @@ impl Node {
             return None;
         }
         self.keys.iter().position(|key| key.name.as_bytes() == name)
+    }
+
+    /// Where the element number `idx` of an array goes.
+    pub(super) fn element(&self, idx: usize) -> Target {
+        let mut digits = itoa::Buffer::new();
+        self.target(digits.format(idx).as_bytes())
     }
 
     #[inline]

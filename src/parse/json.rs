@@ -126,6 +126,24 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// An array, from behind its `[`; its elements have their numbers for keys.
+    #[inline(never)]
+    fn array(&mut self, node: &'a Node, rest: Rest<'a>) -> Option<Rest<'a>> {
+        let mut rest = skip_space(rest);
+        if let [b']', rest @ ..] = rest {
+            return Some(rest);
+        }
+        for idx in 0.. {
+            rest = skip_space(self.value(node, node.element(idx), rest)?);
+            match rest {
+                [b']', rest @ ..] => return Some(rest),
+                [b',', behind @ ..] => rest = skip_space(behind),
+                _ => return None,
+            }
+        }
+        None
+    }
+
     /// From behind a value, or the `{`, to the next value.
     #[inline]
     fn next(&mut self, node: &Node, rest: Rest<'a>, is_first: bool) -> Option<Next<'a>> {
@@ -146,7 +164,7 @@ impl<'a> Walk<'a> {
 
     #[cold]
     fn target_of_escaped(&mut self, node: &Node, name: &[u8]) -> Option<Target> {
-        let scratch = &mut self.picked.unescaped;
+        let scratch = &mut self.picked.made;
         let before = scratch.len();
         unescape(str::from_utf8(name).ok()?, scratch)?;
         let target = node.target(&scratch.as_bytes()[before..]);
@@ -197,10 +215,10 @@ impl<'a> Walk<'a> {
 
     #[cold]
     fn unescaped(&mut self, start: usize, end: usize) -> Option<Found> {
-        let scratch = &mut self.picked.unescaped;
+        let scratch = &mut self.picked.made;
         let before = scratch.len();
         unescape(&self.text[start..end], scratch)?;
-        let (place, end) = (Place::Unescaped, scratch.len());
+        let (place, end) = (Place::Made, scratch.len());
         Some(Found { place, start: before, end, nested: false, ascii: false })
     }
 
@@ -218,6 +236,7 @@ impl<'a> Walk<'a> {
         let behind = match child {
             _ if first == b'"' => return self.value(node, target, rest),
             Some(child) if first == b'{' => self.object(self.wanted.node(child), &rest[1..])?,
+            Some(child) if first == b'[' => self.array(self.wanted.node(child), &rest[1..])?,
             _ if nested => skip_nested(rest)?,
             _ => skip_scalar(rest)?,
         };
@@ -228,6 +247,49 @@ impl<'a> Walk<'a> {
         }
         Some(behind)
     }
+}
+
+/// A member of an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member<'a> {
+    /// With its escapes.
+    pub(super) name: &'a str,
+    /// The inside of a string, with its escapes; all else as it is written.
+    pub(super) value: &'a str,
+    pub(super) is_string: bool,
+}
+
+/// Gives the members of `object`, in their order. False at a fault; those before it were given.
+pub(super) fn members<'a>(object: &'a str, then: impl FnMut(Member<'a>)) -> bool {
+    each_member(object, then).is_some()
+}
+
+fn each_member<'a>(object: &'a str, mut then: impl FnMut(Member<'a>)) -> Option<()> {
+    let at = |rest: Rest<'_>| object.len() - rest.len();
+    let mut rest = skip_space(expect(skip_space(object.as_bytes()), b'{')?);
+    while !matches!(rest, [b'}', ..]) {
+        let inside = expect(rest, b'"')?;
+        let (name, behind) = string(inside)?;
+        let name = &object[at(inside)..at(inside) + name.inside.len()];
+        let value = skip_space(expect(skip_space(behind), b':')?);
+        let is_string = value.first() == Some(&b'"');
+        let (range, behind) = match value.first()? {
+            b'"' => {
+                let start = at(value) + 1;
+                let (quoted, behind) = string(&value[1..])?;
+                (start..start + quoted.inside.len(), behind)
+            }
+            b'{' | b'[' => (at(value)..at(skip_nested(value)?), skip_nested(value)?),
+            _ => (at(value)..at(skip_scalar(value)?), skip_scalar(value)?),
+        };
+        then(Member { name, value: &object[range], is_string });
+        rest = match skip_space(behind) {
+            [b',', rest @ ..] => skip_space(rest),
+            rest @ [b'}', ..] => rest,
+            _ => return None,
+        };
+    }
+    Some(())
 }
 
 /// The inside of a string.

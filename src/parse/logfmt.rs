@@ -31,7 +31,7 @@ pub(super) fn pick(text: &str, wanted: &Wanted, picked: &mut Picked) -> bool {
         pairs += 1;
         at = value.next;
         if let Target::Slot(slot) = wanted.node(0).target(name.as_bytes()) {
-            let Some(found) = value.found(text, &mut picked.unescaped) else { return false };
+            let Some(found) = value.found(text, &mut picked.made) else { return false };
             picked.found[slot] = Some(found);
         }
     }
@@ -66,7 +66,7 @@ impl Value {
     fn found(&self, text: &str, scratch: &mut String) -> Option<Found> {
         let (mut place, Range { mut start, mut end }) = (Place::Text, self.inside.clone());
         if self.escaped {
-            (place, start) = (Place::Unescaped, scratch.len());
+            (place, start) = (Place::Made, scratch.len());
             unescape(&text[self.inside.clone()], scratch)?;
             end = scratch.len();
         }

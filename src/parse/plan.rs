@@ -1,16 +1,22 @@
 //! Compiles a source's options into what is done for each of its lines.
 
-use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use jiff::tz::TimeZone;
 use regex::Regex;
 
 use super::fields::Wanted;
-use super::options::{Field, Format, Options, Path, Rule, TimeFormat};
+use super::options::{Content, Field, Format, Missing, Options, Path, Rule, TimeFormat};
+use super::redact::Redactor;
+use super::rule::Multiline;
+use super::steps::{Outputs, Pace, Step, is_plain};
+use super::timestamp::{Reading, Times};
 use super::values::clean_label;
-use crate::model::LABEL_NAMES_MAX;
+use super::warning::Warning;
+use super::written::Written;
+use crate::model::{LABEL_NAMES_MAX, LineMetric, Now};
 
 /// What is done with every line of a source. Compiled once, shared by its [`Parser`]s.
 ///
@@ -33,36 +39,26 @@ pub struct Plan {
     pub(super) patterns: Vec<Pattern>,
     /// Targets of `map`, and defaults.
     pub(super) words: String,
-}
-
-/// Something in a source's rules that works, but maybe not as meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Warning {
-    /// The label is one too many for Loki and becomes structured metadata.
-    LabelBecomesMetadata {
-        /// The label.
-        name: String,
-    },
-    /// The name is a label already; its metadata rule does nothing.
-    MetadataIsLabel {
-        /// The name.
-        name: String,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LabelBecomesMetadata { name } => write!(
-                f,
-                "label `{name}` becomes structured metadata: Loki takes at most \
-                 {LABEL_NAMES_MAX} labels a stream"
-            ),
-            Self::MetadataIsLabel { name } => {
-                write!(f, "`{name}` is a label; the metadata rule of that name does nothing")
-            }
-        }
-    }
+    /// What is wanted of where a line comes from: name, and slot.
+    pub(super) origin: Vec<(String, usize)>,
+    /// The slot of the whole line, if that is wanted as an object.
+    pub(super) whole: Option<usize>,
+    /// Either of these is wanted.
+    pub(super) wants_more: bool,
+    /// The pattern of `Content::Regex`, and which of its groups go to which slots.
+    pub(super) groups: Option<(usize, Vec<(usize, usize)>)>,
+    /// Empty, where rules only name labels, metadata and the time.
+    pub(super) steps: Vec<Step>,
+    pub(super) places: Outputs,
+    pub(super) limits: Vec<Pace>,
+    pub(super) redactors: Vec<Redactor>,
+    pub(super) strip_ansi: bool,
+    pub(super) missing: Option<Missing>,
+    pub(super) move_old: bool,
+    pub(super) drop_future: bool,
+    pub(super) multiline: Option<Multiline>,
+    tenants: Vec<String>,
+    pub(super) metrics: Vec<LineMetric>,
 }
 
 /// A place where the line's time may be.
@@ -70,6 +66,19 @@ impl fmt::Display for Warning {
 pub(super) struct Time {
     pub(super) slot: usize,
     pub(super) formats: Vec<TimeFormat>,
+    /// How it is written, if that is unusual.
+    pub(super) written: Option<Written>,
+}
+
+impl Time {
+    /// What `text` says.
+    #[inline]
+    pub(super) fn read(&self, times: &mut Times, text: &str, now: Now) -> Option<Reading> {
+        match &self.written {
+            None => times.read(text, &self.formats),
+            Some(written) => written.read(times, text, &self.formats, now),
+        }
+    }
 }
 
 /// A label or metadata pair.
@@ -83,6 +92,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// An output to which steps give a value.
+    pub(super) fn without_choices(name: String) -> Self {
+        Self { name, choices: Vec::new(), plain: None }
+    }
+
     fn new(name: String, choice: Choice) -> Self {
         Self { name, plain: choice.plain(), choices: vec![choice] }
     }
@@ -126,16 +140,28 @@ impl Plan {
     /// told by [`Plan::warnings`].
     #[must_use]
     pub fn compile(options: &Options) -> Self {
-        let mut compiler = Compiler::new(options.format);
-        compiler.rules(options);
+        let mut compiler = Compiler::new(&options.format);
+        compiler.zone.clone_from(&options.times.zone);
+        let steps = match options.rules.iter().all(is_plain) {
+            true => {
+                compiler.rules(options);
+                Vec::new()
+            }
+            false => compiler.steps(&options.rules),
+        };
+        let groups = match &options.format.content {
+            Content::Regex(regex) => Some((compiler.pattern(regex, 0), compiler.groups(regex))),
+            Content::Auto | Content::Json | Content::Logfmt | Content::Text => None,
+        };
         compiler.base_labels(&options.labels);
         compiler.limit_labels();
         compiler.drop_shadowed();
+        compiler.resolve();
         let label_names = compiler.labels.iter().map(|output| output.name.clone()).collect();
         let mut outputs = compiler.labels;
         outputs.append(&mut compiler.metadata);
         Self {
-            format: options.format,
+            format: options.format.clone(),
             line_bytes: usize::try_from(options.line_bytes).unwrap_or(usize::MAX),
             age: options.age,
             guard_values: options.guard_values,
@@ -148,7 +174,28 @@ impl Plan {
             outputs,
             patterns: compiler.patterns,
             words: compiler.words,
+            wants_more: !compiler.origin.is_empty() || compiler.whole.is_some(),
+            origin: compiler.origin,
+            whole: compiler.whole,
+            groups,
+            steps,
+            places: compiler.places,
+            limits: compiler.limits,
+            redactors: compiler.redactors,
+            strip_ansi: options.strip_ansi,
+            missing: options.times.missing,
+            move_old: options.times.move_old,
+            drop_future: options.times.drop_future,
+            multiline: options.multiline.clone(),
+            tenants: compiler.tenants,
+            metrics: compiler.metrics,
         }
+    }
+
+    /// Whether a label or metadata pair of this name is one of the rules.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.outputs.iter().any(|output| output.name == name)
+            || self.base_labels.iter().any(|(label, _)| label == name)
     }
 
     /// The labels that every stream of the source has, sorted by name, clean for Loki. None of
@@ -165,6 +212,30 @@ impl Plan {
         &self.label_names
     }
 
+    /// Whether rules ask where lines come from.
+    #[must_use]
+    pub fn wants_origin(&self) -> bool {
+        !self.origin.is_empty()
+    }
+
+    /// The metrics that rules make.
+    #[must_use]
+    pub fn metrics(&self) -> &[LineMetric] {
+        &self.metrics
+    }
+
+    /// The tenants that rules name.
+    #[must_use]
+    pub fn tenants(&self) -> &[String] {
+        &self.tenants
+    }
+
+    /// How long lines wait for those that follow in the same entry, if they do.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.multiline.as_ref().map(|multiline| multiline.wait)
+    }
+
     /// What the author of the rules should know.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
@@ -172,23 +243,32 @@ impl Plan {
     }
 }
 
-struct Compiler {
-    /// Logfmt has no nesting: the name of a field is its whole path.
+#[derive(Debug)]
+pub(super) struct Compiler {
+    /// There is no nesting: the name of a field is its whole path.
     flat: bool,
     wanted: Wanted,
-    times: Vec<Time>,
+    pub(super) times: Vec<Time>,
     base: Vec<(String, String)>,
-    labels: Vec<Output>,
-    metadata: Vec<Output>,
+    pub(super) labels: Vec<Output>,
+    pub(super) metadata: Vec<Output>,
     patterns: Vec<Pattern>,
     words: String,
     warnings: Vec<Warning>,
+    origin: Vec<(String, usize)>,
+    whole: Option<usize>,
+    pub(super) places: Outputs,
+    pub(super) limits: Vec<Pace>,
+    zone: Option<TimeZone>,
+    pub(super) redactors: Vec<Redactor>,
+    pub(super) tenants: Vec<String>,
+    pub(super) metrics: Vec<LineMetric>,
 }
 
 impl Compiler {
-    fn new(format: Format) -> Self {
+    fn new(format: &Format) -> Self {
         Self {
-            flat: format == Format::Logfmt,
+            flat: matches!(format.content, Content::Logfmt | Content::Regex(_)),
             wanted: Wanted::new(),
             times: Vec::new(),
             base: Vec::new(),
@@ -197,41 +277,51 @@ impl Compiler {
             patterns: Vec::new(),
             words: String::new(),
             warnings: Vec::new(),
+            origin: Vec::new(),
+            whole: None,
+            places: Outputs::default(),
+            limits: Vec::new(),
+            redactors: Vec::new(),
+            zone: None,
+            tenants: Vec::new(),
+            metrics: Vec::new(),
         }
     }
 
+    /// Rules that only name labels, metadata and the time.
     fn rules(&mut self, options: &Options) {
         for rule in &options.rules {
-            match rule {
-                Rule::Label(fields) => {
-                    for field in fields {
-                        let choice = self.choice(field);
-                        add_choice(&mut self.labels, &field.name, choice);
-                    }
+            if let Rule::Label(fields) = rule {
+                for field in fields {
+                    let choice = self.choice(field);
+                    add_choice(&mut self.labels, &field.name, choice);
                 }
-                Rule::Metadata(fields) => {
-                    for field in fields {
-                        let choice = self.choice(field);
-                        add_choice(&mut self.metadata, &field.name, choice);
-                    }
+            } else if let Rule::Metadata(fields) = rule {
+                for field in fields {
+                    let choice = self.choice(field);
+                    add_choice(&mut self.metadata, &field.name, choice);
                 }
-                Rule::Timestamp { from, formats } => {
-                    for path in from {
-                        let slot = self.slot(path);
-                        self.times.push(Time { slot, formats: formats.clone() });
-                    }
-                }
+            } else if let Rule::Timestamp { from, formats } = rule {
+                self.times(from, formats);
             }
         }
     }
 
-    fn choice(&mut self, field: &Field) -> Choice {
+    /// Where the time may be: the new part of `times`.
+    pub(super) fn times(&mut self, from: &[Path], formats: &[TimeFormat]) -> Range<usize> {
+        let start = self.times.len();
+        for path in from {
+            let slot = self.slot(path);
+            let written = Written::of(formats, self.zone.as_ref());
+            self.times.push(Time { slot, formats: formats.to_vec(), written });
+        }
+        start..self.times.len()
+    }
+
+    pub(super) fn choice(&mut self, field: &Field) -> Choice {
         let slots = field.from.iter().map(|path| self.slot(path)).collect();
-        let pattern = field.regex.as_ref().map(|regex| {
-            let group = group_of(regex, &field.name);
-            self.patterns.push(Pattern { regex: regex.clone(), group });
-            self.patterns.len() - 1
-        });
+        let pattern = field.regex.as_ref();
+        let pattern = pattern.map(|regex| self.pattern(regex, group_of(regex, &field.name)));
         let map =
             field.map.iter().map(|(from, to)| (from.as_str().into(), self.word(to))).collect();
         let default = field.default.as_ref().filter(|default| !default.is_empty());
@@ -239,7 +329,44 @@ impl Compiler {
         Choice { slots, pattern, map, default }
     }
 
-    fn slot(&mut self, path: &Path) -> usize {
+    /// The number of a pattern and the `group` of it that is a value.
+    pub(super) fn pattern(&mut self, regex: &Regex, group: usize) -> usize {
+        self.patterns.push(Pattern { regex: regex.clone(), group });
+        self.patterns.len() - 1
+    }
+
+    /// The named groups of a pattern, and the slots of the fields that they make.
+    pub(super) fn groups(&mut self, regex: &Regex) -> Vec<(usize, usize)> {
+        let names = regex.capture_names().enumerate();
+        let names = names.filter_map(|(group, name)| Some((group, name?.to_owned())));
+        names.map(|(group, name)| (group, self.slot(&Path(vec![name])))).collect()
+    }
+
+    /// The slot of the whole line.
+    pub(super) fn whole(&mut self) -> usize {
+        *self.whole.get_or_insert_with(|| self.wanted.more())
+    }
+
+    /// Of all names it is known now what they are.
+    fn resolve(&mut self) {
+        let Self { labels, metadata, places, .. } = self;
+        places.resolve(|name, is_label| {
+            let all = labels.iter().chain(&*metadata);
+            let place = all.clone().position(|output| output.name == name)?;
+            (is_label || labels.len() <= place).then_some(place)
+        });
+    }
+
+    pub(super) fn slot(&mut self, path: &Path) -> usize {
+        if let Some(name) = path.origin() {
+            if let Some((_, slot)) = self.origin.iter().find(|(other, _)| other == name) {
+                return *slot;
+            }
+            let slot = self.wanted.more();
+            self.origin.push((name.to_owned(), slot));
+            return slot;
+        }
+        let path = &unquoted(path);
         if self.flat {
             return self.wanted.slot(&Path(vec![path.0.join(".")]));
         }
@@ -313,6 +440,17 @@ impl Compiler {
             !is_label
         });
     }
+}
+
+/// `$$name` is the field `$name`.
+fn unquoted(path: &Path) -> Path {
+    let mut path = path.clone();
+    if let [name] = &mut *path.0
+        && name.starts_with("$$")
+    {
+        name.remove(0);
+    }
+    path
 }
 
 /// Loki adds this label itself and does not count it.

@@ -15,7 +15,7 @@ pub(super) enum Missing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LineTime {
     pub(super) time: UnixNanos,
-    /// The line's own stamp, when it was too far ahead and `time` is the read time.
+    /// The line's own stamp, when it was too far ahead or too old and `time` is the read time.
     pub(super) moved_from: Option<UnixNanos>,
 }
 
@@ -23,11 +23,12 @@ pub(super) struct LineTime {
 ///
 /// Lines with the stamp of the line before get +1 ns each. A replay from the same `stamp` gives
 /// the same times, with two exceptions that depend on when the line was read: a stamp later than
-/// `now` + [`AHEAD_MAX`] becomes `now` (and takes part in the +1 ns as if the line had had
-/// that), and a missing stamp for which nothing came before.
+/// `now` + [`AHEAD_MAX`] or before `oldest` becomes `now` (and takes part in the +1 ns as if the
+/// line had had that), and a missing stamp for which nothing came before.
 pub(super) fn advance(
     stamp: &mut Stamp,
     raw: Option<UnixNanos>,
+    oldest: UnixNanos,
     missing: Missing,
     now: Now,
 ) -> LineTime {
@@ -35,7 +36,7 @@ pub(super) fn advance(
         Missing::Follows => stamp.last_raw.unwrap_or(now.wall),
         Missing::ReadTime => now.wall,
     });
-    let moved_from = (raw > now.wall.plus(AHEAD_MAX)).then_some(raw);
+    let moved_from = (raw > now.wall.plus(AHEAD_MAX) || raw < oldest).then_some(raw);
     let raw = if moved_from.is_some() { now.wall } else { raw };
 
     let repeats = match stamp.last_raw == Some(raw) {

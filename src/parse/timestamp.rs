@@ -42,20 +42,22 @@ impl Times {
     #[inline]
     pub(super) fn read(&mut self, text: &str, formats: &[TimeFormat]) -> Option<Reading> {
         if !formats.is_empty() {
-            return formats.iter().find_map(|format| self.read_as(text, *format));
+            return formats.iter().find_map(|format| self.read_as(text, format));
         }
         let reading = self.rfc3339(text.as_bytes());
         if reading.is_some() { reading } else { guess(text) }
     }
 
     #[inline(never)]
-    fn read_as(&mut self, text: &str, format: TimeFormat) -> Option<Reading> {
+    fn read_as(&mut self, text: &str, format: &TimeFormat) -> Option<Reading> {
         Some(match format {
             TimeFormat::Rfc3339 => return self.rfc3339(text.as_bytes()),
             TimeFormat::Unix => decimal(text)?.times(SECOND),
             TimeFormat::UnixMs => decimal(text)?.times(MILLISECOND),
             TimeFormat::UnixUs => decimal(text)?.times(MICROSECOND),
             TimeFormat::UnixNs => decimal(text)?.times(NANOSECOND),
+            // `Written` reads these.
+            TimeFormat::Rfc2822 | TimeFormat::Strptime(_) => return None,
         })
     }
 

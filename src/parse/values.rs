@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use regex::{CaptureLocations, Regex};
 
-use super::fields::Picked;
+use super::fields::{Found, Picked};
 use super::flags::Flags;
 use super::plan::{Choice, Output, Plan};
+use super::steps::Scratch;
 use crate::model::{Flag, LABEL_VALUE_BYTES_MAX, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, Pair};
 
 /// The metadata name of a cut line's full length in bytes.
@@ -40,13 +41,27 @@ impl Matcher {
             .collect()
     }
 
-    fn find<'a>(&mut self, text: &'a str) -> Option<&'a str> {
+    /// Where the value is in `text`.
+    pub(super) fn find(&mut self, text: &str) -> Option<Range<usize>> {
         if self.group == 0 {
-            return Some(self.regex.find(text)?.as_str());
+            return Some(self.regex.find(text)?.range());
         }
+        let group = self.group;
+        let (start, end) = self.captures(text)?.get(group)?;
+        Some(start..end)
+    }
+
+    pub(super) fn captures(&mut self, text: &str) -> Option<&CaptureLocations> {
         self.regex.captures_read(&mut self.locations, text)?;
-        let (start, end) = self.locations.get(self.group)?;
-        Some(&text[start..end])
+        Some(&self.locations)
+    }
+
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    pub(super) fn replace_all<'a>(&self, text: &'a str, with: &str) -> Cow<'a, str> {
+        self.regex.replace_all(text, with)
     }
 }
 
@@ -115,7 +130,7 @@ impl<'a> Fields<'a> {
         }
         let mut value = value;
         if let Some(pattern) = choice.pattern {
-            value.text = matchers[pattern].find(value.text)?;
+            value.text = &value.text[matchers[pattern].find(value.text)?];
         }
         if !choice.map.is_empty()
             && let Some(word) = choice.map.get(value.text)
@@ -192,6 +207,43 @@ impl<'a> Values<'a> {
             if let Some(value) = fields.value(output, true, matchers) {
                 self.add_metadata(&output.name, value, written, flags);
             }
+        }
+    }
+
+    /// The same, from what steps have made of the fields.
+    pub(super) fn collect_made(
+        &mut self,
+        fields: &Fields<'a>,
+        made: &Scratch,
+        demoted: &[bool],
+        written: &mut Written,
+        flags: &mut Flags,
+    ) {
+        let value = |found: Found| Value {
+            text: fields.picked.get(found, fields.text),
+            ascii: found.ascii,
+        };
+        for (idx, output) in fields.plan.outputs.iter().enumerate() {
+            // A label of the source is what its rule falls back on.
+            let value = made.outputs[idx].map(value).or_else(|| {
+                output.choices.iter().find_map(|choice| Some(fields.word(choice.default.as_ref()?)))
+            });
+            let value = value.unwrap_or(Value::NONE);
+            match demoted.get(idx) {
+                Some(false) => {
+                    self.labels.push(value.text);
+                    self.clean_last_label(written, flags);
+                }
+                Some(true) => {
+                    self.labels.push("");
+                    self.add_metadata(&output.name, value, written, flags);
+                }
+                None => self.add_metadata(&output.name, value, written, flags),
+            }
+        }
+        for &(name, found) in &made.pairs {
+            let name = fields.picked.get(name, fields.text);
+            self.add_metadata(name, value(found), written, flags);
         }
     }
 

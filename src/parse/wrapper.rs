@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::fields::{Picked, Wanted};
 use super::json;
-use super::options::{Format, Path};
+use super::options::{Path, Wrapper};
 use super::timestamp::{Reading, Times};
 use crate::model::OUTPUTS;
 
@@ -18,6 +18,8 @@ pub(super) struct Inner<'a> {
     pub(super) unfit: bool,
     /// What the wrapper says of it.
     pub(super) tag: Option<Tag>,
+    /// Which output it is of: 0 is stdout, 1 is stderr.
+    pub(super) out: Option<usize>,
 }
 
 /// Which part of a line this is.
@@ -32,7 +34,7 @@ pub(super) struct Tag {
 }
 
 /// The names of the outputs in wrappers.
-const OUTPUT_NAMES: [&str; OUTPUTS] = ["stdout", "stderr"];
+pub(super) const OUTPUT_NAMES: [&str; OUTPUTS] = ["stdout", "stderr"];
 
 /// The scratch for docker's wrapper.
 #[derive(Debug)]
@@ -59,15 +61,15 @@ impl Unwrapper {
 
     /// The service's line in `text`, or the part of it that is there.
     #[inline]
-    pub(super) fn unwrap<'a>(&'a mut self, text: &'a str, format: Format) -> Inner<'a> {
-        let bare = Inner { text, time: None, unfit: false, tag: None };
+    pub(super) fn unwrap<'a>(&'a mut self, text: &'a str, wrapper: Wrapper) -> Inner<'a> {
+        let bare = Inner { text, time: None, unfit: false, tag: None, out: None };
         let unfit = Inner { unfit: true, ..bare };
-        match format {
-            Format::Json | Format::Logfmt | Format::Text => bare,
-            Format::Cri => cri(text, &mut self.times).unwrap_or(unfit),
-            Format::Docker => self.docker(text).unwrap_or(unfit),
-            Format::Auto if text.starts_with("{\"log\":\"") => self.docker(text).unwrap_or(bare),
-            Format::Auto => cri(text, &mut self.times).unwrap_or(bare),
+        match wrapper {
+            Wrapper::None => bare,
+            Wrapper::Cri => cri(text, &mut self.times).unwrap_or(unfit),
+            Wrapper::Docker => self.docker(text).unwrap_or(unfit),
+            Wrapper::Auto if text.starts_with("{\"log\":\"") => self.docker(text).unwrap_or(bare),
+            Wrapper::Auto => cri(text, &mut self.times).unwrap_or(bare),
         }
     }
 
@@ -85,7 +87,7 @@ impl Unwrapper {
         // lines at 16 KiB: then there is none.
         let whole = log.strip_suffix('\n').map(|log| log.strip_suffix('\r').unwrap_or(log));
         let tag = out.map(|out| Tag { out, is_last: whole.is_some(), before: None });
-        Some(Inner { text: whole.unwrap_or(log), time: Some(time), unfit: false, tag })
+        Some(Inner { text: whole.unwrap_or(log), time: Some(time), unfit: false, tag, out })
     }
 }
 
@@ -117,7 +119,7 @@ fn cri<'a>(text: &'a str, times: &mut Times) -> Option<Inner<'a>> {
     let inner = inner.strip_prefix(' ').unwrap_or(inner);
     let before = Some(text.len() - inner.len());
     let tag = Some(Tag { out, is_last, before });
-    Some(Inner { text: inner, time: Some(time), unfit: false, tag })
+    Some(Inner { text: inner, time: Some(time), unfit: false, tag, out: Some(out) })
 }
 
 /// Runtimes write RFC 3339 with `T` and a zone, nothing near it.

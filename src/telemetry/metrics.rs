@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter as Count;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge;
@@ -15,7 +15,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::labels::{FileState, Flag, Label, Reason, Source, State, Status, Tenant, Why};
-use crate::model::{self, Counts};
+use super::line_metrics::{LineMetrics, Observer};
+use crate::model::{self, Counts, LineMetric};
 
 /// The `Content-Type` of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -211,6 +212,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     families: Families,
     registry: Registry,
+    of_lines: Mutex<LineMetrics>,
 }
 
 /// What a reader of one source counts.
@@ -241,7 +243,7 @@ impl Metrics {
         for state in FileState::ALL {
             drop(families.files.get_or_create(&state.into()));
         }
-        Self(Arc::new(Inner { families, registry }))
+        Self(Arc::new(Inner { families, registry, of_lines: Mutex::default() }))
     }
 
     /// The counters of the source called `name`, to be kept by its readers.
@@ -252,6 +254,16 @@ impl Metrics {
             lines_read: self.lines_read.get_or_create_owned(&label),
             bytes_read: self.bytes_read.get_or_create_owned(&label),
         }
+    }
+
+    /// The metric that rules of this kind make, new or the one there is.
+    #[must_use]
+    pub fn line_metric(&self, metric: &LineMetric) -> Observer {
+        self.of_lines().get(metric)
+    }
+
+    fn of_lines(&self) -> MutexGuard<'_, LineMetrics> {
+        self.0.of_lines.lock().expect("BUG: a thread panicked while it held the metrics of rules")
     }
 
     /// Counts lines that Loki has acknowledged.
@@ -332,7 +344,10 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        encode(&mut text, &self.0.registry).expect("BUG: writing to a string cannot fail");
+        encode_registry(&mut text, &self.0.registry)
+            .and_then(|()| encode_registry(&mut text, &self.of_lines().registry))
+            .and_then(|()| encode_eof(&mut text))
+            .expect("BUG: writing to a string cannot fail");
         text
     }
 }

@@ -223,7 +223,7 @@ impl Agent {
 
     /// What the checkpoint has to say, if something changed.
     pub(crate) fn snapshot(&self, now: UnixNanos) -> Option<State> {
-        let files = self.registry.snapshot(now)?;
+        let files = self.registry.snapshot(now)?.collect();
         Some(State { files, demoted: Vec::new() })
     }
 

@@ -35,8 +35,11 @@ pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
         let name = format!("s{idx}");
         let plan = Arc::new(Plan::compile(&parse::Options {
             source: name.clone(),
-            format: Format::Json,
+            format: Format::JSON,
             labels: vec![("app".to_owned(), name.clone())],
+            multiline: None,
+            times: parse::TimeRules::default(),
+            strip_ansi: false,
             rules: rules(idx),
             line_bytes: u32::try_from(knobs.line_bytes).expect("it fits"),
             age: knobs.limit_age,
@@ -44,7 +47,15 @@ pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
             guard_per: Duration::from_secs(3600),
         }));
         let guard = Mutex::new(Guard::new(&plan));
-        Source { name, tenant: TenantId(0), plan, guard, values_max: 0 }
+        Source {
+            name,
+            tenant: TenantId(0),
+            others: Vec::new(),
+            place: skald::config::Place::default(),
+            plan,
+            guard,
+            values_max: 0,
+        }
     };
     (0..knobs.sources).map(source).collect()
 }

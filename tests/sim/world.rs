@@ -236,7 +236,8 @@ impl World {
         let Some(state) = agent.snapshot(wall) else { return Ok(()) };
         self.truth.not_ahead(&state.files)?;
         self.attempts.push(state.clone());
-        if checkpoint::save(&mut self.disk, Path::new(STATE), &state).is_ok() {
+        if checkpoint::save(&mut self.disk, Path::new(STATE), &state.files, &state.demoted).is_ok()
+        {
             self.stats.add("saves", 1);
             self.saved = state;
             self.attempts.clear();

@@ -58,11 +58,7 @@ fn a_worker_that_is_helped_delivers_all_that_it_reads() {
         assert!(bench.worker.pipeline.is_empty());
         assert_eq!((lines, bench.taken.lines, bench.taken.bytes), (3 * LINES, 12_000, bytes));
         let saved = bench.registry.snapshot(NOW.wall).unwrap();
-        assert_eq!(
-            saved.iter().map(|file| file.mark.offset.0).sum::<u64>(),
-            bytes,
-            "all is settled"
-        );
+        assert_eq!(saved.map(|file| file.mark.offset.0).sum::<u64>(), bytes, "all is settled");
         assert_eq!(pool.used(), 0);
     }
 }

@@ -107,7 +107,7 @@ impl World {
         }
         let wall = now.wall;
         if let Some(saved) = self.bench().registry.snapshot(wall) {
-            self.saved = saved;
+            self.saved = saved.collect();
         }
     }
 
@@ -302,7 +302,7 @@ fn the_next_instance_ends_the_one_before() {
     bench.find("1.log", &cri(2, 0, "F", "hello"));
     assert_eq!(later(&mut bench, &path, 9), ["hello"]);
     assert_eq!(later(&mut bench, &path, 25), ["out of mem"]);
-    let saved = bench.registry.snapshot(NOW.wall).unwrap();
+    let saved: Vec<_> = bench.registry.snapshot(NOW.wall).unwrap().collect();
     assert!(saved.iter().all(|file| file.mark.held == [None, None]), "{saved:?}");
     // What comes all the same is a line of its own.
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();

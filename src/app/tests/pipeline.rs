@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::super::pipeline::{From, Pipeline, Source, Text};
+use super::super::pipeline::{From, Pipeline, Text};
+use super::super::sources::Source;
 use crate::batch::Options;
 use crate::config::Config;
 use crate::model::{Now, Pool, SourceId, Stamp, TenantId, UnixNanos};
@@ -17,6 +18,8 @@ fn the_gauge_shows_the_streams_of_all_pipelines() {
     let sources: Arc<[Source]> = Arc::new([Source {
         name: "a".to_owned(),
         tenant: TenantId(0),
+        others: vec![],
+        place: crate::config::Place::default(),
         plan,
         guard,
         values_max: 500,

@@ -25,14 +25,14 @@ fn rules(text: &str, expect: &Expect) {
 
 fn show(rule: &Rule) -> String {
     let path = |path: &crate::parse::Path| path.0.join(" > ");
-    let (kind, fields) = match rule {
-        Rule::Label(fields) => ("label", fields),
-        Rule::Metadata(fields) => ("metadata", fields),
-        Rule::Timestamp { from, formats } => {
-            let from: Vec<String> = from.iter().map(path).collect();
-            return format!("timestamp {} {formats:?}", from.join(", "));
-        }
+    if let Rule::Timestamp { from, formats } = rule {
+        let from: Vec<String> = from.iter().map(path).collect();
+        return format!("timestamp {} {formats:?}", from.join(", "));
+    }
+    let (Rule::Label(fields) | Rule::Metadata(fields)) = rule else {
+        return format!("{rule:?}");
     };
+    let kind = if matches!(rule, Rule::Label(_)) { "label" } else { "metadata" };
     let field = |field: &crate::parse::Field| {
         let from: Vec<String> = field.from.iter().map(path).collect();
         let mut shown = format!("{} <- {}", field.name, from.join(", "));

@@ -4,6 +4,8 @@ mod examples;
 mod golden;
 mod hostile;
 mod meaning;
+mod rules;
+mod state;
 
 use std::path::PathBuf;
 

@@ -11,7 +11,7 @@ fn check(format: Format, input: &str, expect: Expect) {
 #[test]
 fn json_lines_give_fields() {
     check(
-        Format::Json,
+        Format::JSON,
         concat!(
             r#"{"timestamp":"2026-11-22T10:20:01.5Z","level":"info","event_type":"login","user_id":42}"#,
             "\n",
@@ -30,7 +30,7 @@ fn json_lines_give_fields() {
 #[test]
 fn json_demands_objects() {
     check(
-        Format::Json,
+        Format::JSON,
         "hello\n[1]\n\n{\"level\":\"info\"\n{\"level\":\"info\"} x\n{'level':'info'}",
         expect![[r#"
             2026-11-22T10:20:05Z {} [] "hello" !not_json no_timestamp
@@ -46,7 +46,7 @@ fn json_demands_objects() {
 #[test]
 fn auto_takes_each_line_as_it_is() {
     check(
-        Format::Auto,
+        Format::AUTO,
         concat!(
             "plain text level=info\n",
             "\n",
@@ -87,7 +87,7 @@ fn auto_takes_each_line_as_it_is() {
 #[test]
 fn wrappers_can_be_demanded() {
     check(
-        Format::Cri,
+        Format::CRI,
         "2026-11-22T10:20:02Z stdout F text\n2026-11-22T10:20:02Z stdin F text\n{\"level\":\"info\"}",
         expect![[r#"
             2026-11-22T10:20:02Z {} [] "text"
@@ -96,7 +96,7 @@ fn wrappers_can_be_demanded() {
         "#]],
     );
     check(
-        Format::Docker,
+        Format::DOCKER,
         concat!(
             r#"{ "time":"2026-11-22T10:20:05.1Z", "stream":"stdout", "log":"a\u0001" }"#,
             "\n",
@@ -114,7 +114,7 @@ fn wrappers_can_be_demanded() {
 #[test]
 fn text_has_no_fields() {
     check(
-        Format::Text,
+        Format::TEXT,
         "{\"level\":\"info\"}\r\na\r\r",
         expect![[r#"
         2026-11-22T10:20:05Z {} [] "{\"level\":\"info\"}" !no_timestamp
@@ -126,7 +126,7 @@ fn text_has_no_fields() {
 #[test]
 fn logfmt_lines_give_fields() {
     check(
-        Format::Logfmt,
+        Format::LOGFMT,
         concat!(
             "ts=2026-11-22T10:20:01Z level=info event_type=\"a \\\"b\\\" \\u00e9\" bare user_id=a=b\n",
             "level=info level=warn user_id=\n",

@@ -7,7 +7,7 @@ use crate::model::Now;
 use crate::parse::{Admit, Demotion, Guard};
 
 fn guard(values_max: u32) -> Guard {
-    let mut options = options(Format::Json);
+    let mut options = options(Format::JSON);
     options.guard_values = values_max;
     options.rules = vec![label(&["a", "b"])];
     Guard::new(&Plan::compile(&options))

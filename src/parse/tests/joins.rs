@@ -81,7 +81,7 @@ fn check(options: &Options, input: &[u8], expect: Expect) {
 #[test]
 fn parts_are_joined_by_output() {
     check(
-        &options(Format::Cri),
+        &options(Format::CRI),
         b"2026-11-22T10:20:01Z stdout P {\"level\":\n\
           2026-11-22T10:20:02Z stderr P half a \xc3\n\
           2026-11-22T10:20:03Z stdout P:x \"info\",\n\
@@ -104,7 +104,7 @@ fn parts_are_joined_by_output() {
 #[test]
 fn docker_ends_a_line_with_its_newline() {
     check(
-        &options(Format::Auto),
+        &options(Format::AUTO),
         concat!(
             r#"{"log":"a \"part\" ","stream":"stdout","time":"2026-11-22T10:20:01Z"}"#,
             "\n",
@@ -131,7 +131,7 @@ fn a_joined_line_is_cut_at_a_character() {
     let part =
         |tag: &str, len: usize| format!("2026-11-22T10:20:01Z stdout {tag} {}", "é".repeat(len));
     let (long, short) = (part("P", 9), part("P", 2));
-    let cut = Options { line_bytes: 60, ..options(Format::Cri) };
+    let cut = Options { line_bytes: 60, ..options(Format::CRI) };
     // The content fits, the third time with its CR; then it does not.
     let lines = [&long, &long, &part("F", 12), &short, &part("F", 28), &long, &part("F", 21)];
     let lines = lines.map(String::as_str).join("\n")
@@ -152,12 +152,12 @@ fn a_joined_line_is_cut_at_a_character() {
 
 #[test]
 fn a_successor_goes_on_where_the_older_file_ended() {
-    let mut file = File::new(&options(Format::Cri));
+    let mut file = File::new(&options(Format::CRI));
     assert!(file.read(b"2026-11-22T10:20:01Z stderr F whole", 1).is_some());
     assert_eq!(file.read(b"2026-11-22T10:20:01Z stdout P a", 1), None);
     assert_eq!(file.read(b"2026-11-22T10:20:02Z stderr P b", 1), None);
     assert_eq!(file.join.held(), [Some(FileOffset(36)), Some(FileOffset(36))]);
-    let mut next = File::new(&options(Format::Cri));
+    let mut next = File::new(&options(Format::CRI));
     next.join.inherit(&mut file.join, FileKey(7), [true, false]);
     assert_eq!(file.join.counts().lines, 1, "stderr's part stays");
     assert_eq!(next.join.held(), [Some(FileOffset(0)), None]);
@@ -207,16 +207,16 @@ proptest! {
         contents in prop::collection::vec(any_content(), 1..12),
         seed: u64,
     ) {
-        for format in [Format::Auto, Format::Cri] {
+        for format in [Format::AUTO, Format::CRI] {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut todo: [Vec<Vec<u8>>; OUTPUTS] = Default::default();
             let mut expected: [Vec<String>; OUTPUTS] = Default::default();
             for (second, (out, text, cuts)) in contents.iter().enumerate() {
                 todo[*out].extend(parts(*out, text, cuts, second));
                 let whole = parts(*out, text, &[], second).remove(0);
-                expected[*out].push(File::new(&options(format)).read(&whole, 1).unwrap());
+                expected[*out].push(File::new(&options(format.clone())).read(&whole, 1).unwrap());
             }
-            let mut file = File::new(&options(format));
+            let mut file = File::new(&options(format.clone()));
             let mut seen: [Vec<String>; OUTPUTS] = Default::default();
             while todo.iter().any(|lines| !lines.is_empty()) {
                 let out = rng.usize(0..OUTPUTS);

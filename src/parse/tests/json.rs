@@ -29,9 +29,9 @@ fn picked_by(picker: &mut Picker, text: &str, paths: &[&str]) -> (bool, Vec<Opti
         let found = picked.found[slot]?;
         let value = picked.get(found, text);
         // A string's span is inside its quotes: nothing else can follow a quote.
-        let quoted = text[..found.start.min(text.len())].ends_with('"');
-        let unescaped = found.place == crate::parse::fields::Place::Unescaped;
-        Some(if !found.nested && (quoted || unescaped) {
+        let quoted = text.as_bytes()[..found.start.min(text.len())].ends_with(b"\"");
+        let made = found.place == crate::parse::fields::Place::Made;
+        Some(if !found.nested && (quoted || made) {
             Field::Text(value.to_owned())
         } else {
             Field::Json(serde_json::from_str(value).unwrap_or(Value::Null))

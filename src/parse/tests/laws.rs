@@ -6,18 +6,30 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
-    Format, Line, NOW, Options, Parser, Plan, Rule, Verdict, field, options, write_verdict,
+    Condition, Format, Line, NOW, Options, Parser, Plan, Rule, Verdict, field, options,
+    write_verdict,
 };
 use crate::model::{Entry, LABEL_VALUE_BYTES_MAX, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, Stamp};
 
 const FORMATS: [Format; 6] =
-    [Format::Auto, Format::Json, Format::Logfmt, Format::Cri, Format::Docker, Format::Text];
+    [Format::AUTO, Format::JSON, Format::LOGFMT, Format::CRI, Format::DOCKER, Format::TEXT];
 
 const LINE_BYTES: usize = 200;
 
-fn plan(format: Format) -> Arc<Plan> {
+fn some_options(format: Format) -> Options {
     let mut options = Options { line_bytes: 200, ..options(format) };
     options.rules.push(Rule::Metadata(vec![field("deep", &["a.b", "a", "log"])]));
+    options
+}
+
+fn plan(format: Format) -> Arc<Plan> {
+    Arc::new(Plan::compile(&some_options(format)))
+}
+
+/// The same as [`plan`], the long way: with a step that does nothing.
+fn plan_of_steps(format: Format) -> Arc<Plan> {
+    let mut options = some_options(format);
+    options.rules.push(Rule::Keep(Condition::All(vec![])));
     Arc::new(Plan::compile(&options))
 }
 
@@ -67,7 +79,7 @@ proptest! {
     #[test]
     fn any_bytes(lines in prop::collection::vec(any_line(), 1..5)) {
         for format in FORMATS {
-            let plan = plan(format);
+            let plan = plan(format.clone());
             let mut used = Parser::new(Arc::clone(&plan), true);
             let (mut stamp, mut twin_stamp) = (Stamp::default(), Stamp::default());
             for line in &lines {
@@ -76,6 +88,23 @@ proptest! {
                 let expected = read(&mut fresh, &plan, line, &mut twin_stamp);
                 prop_assert_eq!((seen, stamp), (expected, twin_stamp), "{:?}", format);
                 prop_assert_eq!(used.flags(), fresh.flags());
+            }
+        }
+    }
+
+    /// Rules of one kind come to the same in steps and without.
+    #[test]
+    fn steps_change_nothing(lines in prop::collection::vec(any_line(), 1..5)) {
+        for format in FORMATS {
+            let (plan, steps) = (plan(format.clone()), plan_of_steps(format.clone()));
+            let mut plain = Parser::new(Arc::clone(&plan), true);
+            let mut stepped = Parser::new(Arc::clone(&steps), true);
+            let (mut stamp, mut twin_stamp) = (Stamp::default(), Stamp::default());
+            for line in &lines {
+                let seen = read(&mut stepped, &steps, line, &mut twin_stamp);
+                let expected = read(&mut plain, &plan, line, &mut stamp);
+                prop_assert_eq!((seen, twin_stamp), (expected, stamp), "{:?}", format);
+                prop_assert_eq!(stepped.flags(), plain.flags());
             }
         }
     }

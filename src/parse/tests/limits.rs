@@ -7,7 +7,7 @@ use crate::model::{LABEL_VALUE_BYTES_MAX, METADATA_BYTES_MAX, METADATA_PAIRS_MAX
 
 /// Reads `bytes` with a limit of 8 bytes a line: the text, `truncated_from`, the flags.
 fn check(bytes: &[u8], truncated_from: Option<u64>, text: &str, from: &str, expected: &str) {
-    let mut options = options(Format::Text);
+    let mut options = options(Format::TEXT);
     options.line_bytes = 8;
     let mut parser = parser(&options);
     let line = Line { bytes, truncated_from };
@@ -17,7 +17,7 @@ fn check(bytes: &[u8], truncated_from: Option<u64>, text: &str, from: &str, expe
                 entry.metadata.iter().map(|pair| format!("{}={}", pair.name, pair.value)).collect();
             (entry.line.to_owned(), pairs.join(" "))
         }
-        Verdict::Drop(reason) => panic!("dropped: {reason:?}"),
+        verdict @ (Verdict::Drop(_) | Verdict::NotBefore(_)) => panic!("{verdict:?}"),
     });
     let from = if from.is_empty() { String::new() } else { format!("truncated_from={from}") };
     assert_eq!(seen, (text.to_owned(), from), "{bytes:?}");
@@ -50,7 +50,7 @@ fn bytes_become_text() {
 
 #[test]
 fn a_cut_line_keeps_the_fields_before_the_cut() {
-    let mut options = options(Format::Json);
+    let mut options = options(Format::JSON);
     options.line_bytes = 30;
     let line = br#"{"level":"info","user_id":"u1","trace_id":"t1"}"#;
     let (seen, flags) = first(&options, line, |entry| {
@@ -72,7 +72,7 @@ fn values(raw: &[u8]) -> (String, String, String) {
     line.extend_from_slice(br#"","user_id":""#);
     line.extend_from_slice(raw);
     line.extend_from_slice(br#"","ts":1795342805}"#);
-    let mut options = options(Format::Auto);
+    let mut options = options(Format::AUTO);
     options.line_bytes = 8 << 20;
     let ((label, pair), flags) = first(&options, &line, |entry| {
         let pair = entry.metadata.first().map_or("", |pair| pair.value);
@@ -109,7 +109,7 @@ fn values_are_what_loki_takes() {
 fn metadata_stays_within_lokis_limits() {
     let names: Vec<_> = (0..200).map(|idx| format!("name{idx}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let mut options = options(Format::Json);
+    let mut options = options(Format::JSON);
     options.line_bytes = 1 << 20;
     options.rules = vec![metadata(&names)];
     for (len, pairs_min) in [(1, 125), (500, 125), (600, 100), (65_000, 1), (70_000, 0)] {
@@ -131,7 +131,7 @@ fn metadata_stays_within_lokis_limits() {
 
 #[test]
 fn a_value_too_large_leaves_room_for_the_next() {
-    let mut options = options(Format::Json);
+    let mut options = options(Format::JSON);
     options.rules = vec![Rule::Metadata(vec![
         field("big", &["big"]),
         Field { default: Some("d".to_owned()), ..field("small", &["small"]) },

@@ -6,6 +6,7 @@ mod joins;
 mod json;
 mod laws;
 mod limits;
+mod multiline;
 mod rules;
 mod stamp;
 mod timestamp;
@@ -14,7 +15,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Field, Format, Line, Options, Parser, Path, Plan, Rule, TimeFormat, Verdict};
+use super::{
+    Condition, Field, Format, Line, Options, Parser, Path, Plan, Rule, TimeFormat, Verdict,
+};
 use crate::model::{Entry, Now, Stamp, UnixNanos};
 
 /// 2026-11-22T10:20:05Z, the read time of all tests.
@@ -26,6 +29,9 @@ fn options(format: Format) -> Options {
         source: "test".to_owned(),
         format,
         labels: Vec::new(),
+        multiline: None,
+        times: crate::parse::TimeRules::default(),
+        strip_ansi: false,
         rules: vec![
             label(&["level", "event_type"]),
             metadata(&["request_id", "user_id", "trace_id"]),
@@ -78,7 +84,7 @@ fn first<R>(options: &Options, bytes: &[u8], then: impl FnOnce(&Entry<'_>) -> R)
     let line = Line { bytes, truncated_from: None };
     let result = parser.line(line, &mut Stamp::default(), NOW, |verdict| match verdict {
         Verdict::Emit(entry) => then(&entry),
-        Verdict::Drop(reason) => panic!("dropped: {reason:?}"),
+        verdict @ (Verdict::Drop(_) | Verdict::NotBefore(_)) => panic!("{verdict:?}"),
     });
     (result, flags(&parser))
 }
@@ -110,6 +116,7 @@ fn write_verdict(out: &mut String, plan: &Plan, verdict: Verdict<'_>) {
     let entry = match verdict {
         Verdict::Emit(entry) => entry,
         Verdict::Drop(reason) => return out.push_str(reason.name()),
+        Verdict::NotBefore(at) => return write!(out, "not before {at:?}").unwrap(),
     };
     write!(out, "{} {{", entry.time).unwrap();
     assert_eq!(entry.labels.len(), plan.label_names().len());

@@ -21,7 +21,7 @@ fn check(options: &Options, line: &str, expected: &str) {
 }
 
 fn with_rules(rules: Vec<Rule>) -> Options {
-    Options { rules, ..options(Format::Json) }
+    Options { rules, ..options(Format::JSON) }
 }
 
 fn with_regex(name: &str, regex: &str) -> Options {
@@ -144,7 +144,7 @@ fn demoted_labels_are_metadata() {
                     entry.metadata.iter().map(|pair| format!("{}={}", pair.name, pair.value));
                 (entry.labels.join("|"), pairs.collect::<Vec<_>>().join(" "))
             }
-            Verdict::Drop(reason) => panic!("dropped: {reason:?}"),
+            verdict @ (Verdict::Drop(_) | Verdict::NotBefore(_)) => panic!("{verdict:?}"),
         })
     };
     let pair = |labels: &str, metadata: &str| (labels.to_owned(), metadata.to_owned());

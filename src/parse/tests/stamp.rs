@@ -14,7 +14,7 @@ fn check(missing: Missing, raws: &[Option<i64>], expected: &[i64]) {
     let mut times = Vec::new();
     for raw in raws {
         let raw = raw.map(|raw| UnixNanos(NOW.wall.0 + raw));
-        times.push(advance(&mut stamp, raw, missing, NOW).time.0 - NOW.wall.0);
+        times.push(advance(&mut stamp, raw, UnixNanos(i64::MIN), missing, NOW).time.0 - NOW.wall.0);
     }
     assert_eq!(times, expected, "{raws:?} {missing:?}");
 }
@@ -40,7 +40,8 @@ fn the_future_is_now() {
     check(READ_TIME, &[Some(far), None, Some(i64::MAX - NOW.wall.0), Some(-1)], &[0, 1, 2, -1]);
 
     let mut stamp = Stamp { last_raw: Some(UnixNanos(NOW.wall.0 + far)), repeats: 3 };
-    let LineTime { time, moved_from } = advance(&mut stamp, None, FOLLOWS, NOW);
+    let LineTime { time, moved_from } =
+        advance(&mut stamp, None, UnixNanos(i64::MIN), FOLLOWS, NOW);
     assert_eq!((time, moved_from), (NOW.wall, Some(UnixNanos(NOW.wall.0 + far))));
 }
 
@@ -49,12 +50,12 @@ fn the_ends_of_time_do_not_wrap() {
     let last = UnixNanos(i64::MAX);
     let now = Now { mono: Duration::ZERO, wall: last };
     let mut stamp = Stamp { last_raw: Some(last), repeats: u32::MAX };
-    assert_eq!(advance(&mut stamp, Some(last), FOLLOWS, now).time, last);
+    assert_eq!(advance(&mut stamp, Some(last), UnixNanos(i64::MIN), FOLLOWS, now).time, last);
     assert_eq!(stamp.repeats, u32::MAX);
 }
 
 fn check_lines(input: &str, expect: Expect) {
-    expect.assert_eq(&render(&options(Format::Auto), input.as_bytes()));
+    expect.assert_eq(&render(&options(Format::AUTO), input.as_bytes()));
 }
 
 #[test]
@@ -91,12 +92,12 @@ fn a_replay_repeats_the_times() {
     let lines: Vec<_> = ["T10:20:01Z", "T10:20:01Z", "", "T10:20:02Z", "T10:20:02.000Z", "", ""]
         .map(|time| format!("{{\"ts\":\"2026-11-22{time}\"}}"))
         .into();
-    let plan = std::sync::Arc::new(Plan::compile(&options(Format::Json)));
+    let plan = std::sync::Arc::new(Plan::compile(&options(Format::JSON)));
     let read = |parser: &mut Parser, stamp: &mut Stamp, line: &str, now: Now| {
         let line = Line { bytes: line.as_bytes(), truncated_from: None };
         parser.line(line, stamp, now, |verdict| match verdict {
             Verdict::Emit(entry) => entry.time,
-            Verdict::Drop(reason) => panic!("dropped: {reason:?}"),
+            verdict @ (Verdict::Drop(_) | Verdict::NotBefore(_)) => panic!("{verdict:?}"),
         })
     };
     let mut stamps = vec![Stamp::default()];
@@ -119,14 +120,14 @@ fn a_replay_repeats_the_times() {
 
 #[test]
 fn standard_input_takes_the_read_time() {
-    let mut parser = Parser::new(std::sync::Arc::new(Plan::compile(&options(Format::Auto))), false);
+    let mut parser = Parser::new(std::sync::Arc::new(Plan::compile(&options(Format::AUTO))), false);
     let mut stamp = Stamp::default();
     let mut times = Vec::new();
     for bytes in [&b"{\"ts\":\"2026-11-22T10:20:01Z\"}"[..], b"a", b"b"] {
         let line = Line { bytes, truncated_from: None };
         parser.line(line, &mut stamp, NOW, |verdict| match verdict {
             Verdict::Emit(entry) => times.push(entry.time.to_string()),
-            Verdict::Drop(reason) => panic!("dropped: {reason:?}"),
+            verdict @ (Verdict::Drop(_) | Verdict::NotBefore(_)) => panic!("{verdict:?}"),
         });
     }
     let expected =
@@ -137,7 +138,7 @@ fn standard_input_takes_the_read_time() {
 
 #[test]
 fn an_explicit_format_is_obeyed() {
-    let mut options = options(Format::Json);
+    let mut options = options(Format::JSON);
     options.rules = vec![
         super::timestamp(&["a"], &[super::TimeFormat::UnixMs]),
         super::timestamp(&["b.c"], &[]),

@@ -101,7 +101,7 @@ fn unix_times() {
         ("1795342805123456789", UnixNs, "2026-11-22T10:20:05.123456789Z"),
         ("1795342805123456789.9", UnixNs, "2026-11-22T10:20:05.123456789Z"),
     ] {
-        check(text, &[format], Some(expected));
+        check(text, std::slice::from_ref(&format), Some(expected));
         check(text, &[], Some(expected));
         check(text, &[Rfc3339, format], Some(expected));
         check(text, &[Rfc3339], None);

@@ -159,8 +159,9 @@ fn adds_up(log: &str) {
             let (_, rest) = text.rsplit_once(&format!("{name}{between}"))?;
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
         };
+        let rules = figure("left_out").or_else(|| figure("left out by rules")).unwrap_or(0);
         let out = ["delivered", "dropped", "unsettled"].map(|name| figure(name).unwrap_or(0));
-        assert_eq!(figure("read"), Some(out.iter().sum()), "{text}");
+        assert_eq!(figure("read"), Some(rules + out.iter().sum::<u64>()), "{text}");
     }
 }
 
