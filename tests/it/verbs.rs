@@ -193,3 +193,56 @@ fn metrics_of_rules_are_on_the_page() {
     eventually("the line", || bed.loki.copies() == 1);
     skald.stop_well();
 }
+
+/// Entries of many lines, through kills, rotations and a slow writer: each arrives, and whole.
+#[test]
+fn entries_of_many_lines_outlive_kills() {
+    const ENTRIES: usize = 400;
+    let mut bed = source("multiline: {first: '^[0-9]', wait: 60s}");
+    bed.glob = "a.log*".to_owned();
+    let mut rng = fastrand::Rng::with_seed(0x6e7);
+    let log = bed.log("a.log");
+    let mut expected: Vec<String> = vec![];
+    let (mut rotations, mut skald) = (0, Some(bed.spawn()));
+    for entry in 0..ENTRIES {
+        let lines = rng.usize(1..5);
+        let rest = (1..lines).map(|line| format!("\n  {line} of {entry}"));
+        let text = format!("{entry} begins{}", rest.collect::<String>());
+        // A reader or a rotation may come in the middle of an entry, and a reader also of a line.
+        let mut rest = &*text;
+        if let Some((first, others)) = text.split_once('\n').filter(|_| rng.u8(..) < 16) {
+            bed.append("a.log", format!("{first}\n"));
+            rotations += 1;
+            fs_err::rename(&log, bed.log(&format!("a.log.{}", 1000 - rotations))).unwrap();
+            rest = others;
+        }
+        let (head, tail) = rest.split_at(rng.usize(1..rest.len()));
+        bed.append("a.log", head);
+        if rng.u8(..) < 8 && skald.is_some() {
+            skald.take().map(super::support::Skald::kill);
+        }
+        bed.append("a.log", format!("{tail}\n"));
+        expected.push(text.clone());
+        if rng.u8(..) < 8 {
+            rotations += 1;
+            fs_err::rename(&log, bed.log(&format!("a.log.{}", 1000 - rotations))).unwrap();
+        }
+        if skald.is_none() && rng.u8(..) < 64 {
+            skald = Some(bed.spawn());
+        }
+        std::thread::sleep(Duration::from_millis(rng.u64(0..4)));
+    }
+    bed.append("a.log", "the end\n");
+    drop(skald.take().map(super::support::Skald::kill));
+    bed.source = "    multiline: {first: '^[0-9]', wait: 300ms}".to_owned();
+    let skald = bed.run();
+    *expected.last_mut().unwrap() += "\nthe end";
+    eventually("every entry", || {
+        let came: std::collections::BTreeSet<String> = came(&bed).into_iter().collect();
+        expected.iter().all(|entry| came.contains(entry))
+    });
+    skald.stop_well();
+    for entry in came(&bed) {
+        assert!(expected.contains(&entry), "an entry that nobody wrote: {entry:?}");
+    }
+}
