@@ -37,7 +37,18 @@ impl Pipe {
     #[must_use]
     pub fn stdin(tee: bool) -> Self {
         let copy = tee.then(|| Box::new(io::stdout()) as Box<dyn Write + Send>);
-        Self { name: STDIN, input: Box::new(io::stdin()), copy }
+        Self { name: STDIN, input: Box::new(StandardInput), copy }
+    }
+}
+
+/// Standard input as it is. That of the standard library takes one that cannot be read for an empty
+/// one.
+#[derive(Debug)]
+struct StandardInput;
+
+impl Read for StandardInput {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(rustix::stdio::stdin(), buf)?)
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::support::oracle::EXACT;
-use super::support::{Bed, Sent, eventually, settled};
+use super::support::{Bed, Sent, eventually, pause, settled};
 
 /// The lines that came, in the order of their times.
 fn came(bed: &Bed) -> Vec<String> {
@@ -230,7 +230,7 @@ fn entries_of_many_lines_outlive_kills() {
         if skald.is_none() && rng.u8(..) < 64 {
             skald = Some(bed.spawn());
         }
-        std::thread::sleep(Duration::from_millis(rng.u64(0..4)));
+        pause(Duration::from_millis(rng.u64(0..4)));
     }
     bed.append("a.log", "the end\n");
     drop(skald.take().map(super::support::Skald::kill));

@@ -3,6 +3,7 @@
 mod examples;
 mod golden;
 mod hostile;
+mod laws;
 mod meaning;
 mod rules;
 mod state;
