@@ -232,7 +232,9 @@ impl<'a> Values<'a> {
             match demoted.get(idx) {
                 Some(false) => {
                     self.labels.push(value.text);
-                    self.clean_last_label(written, flags);
+                    if !value.ascii || LABEL_VALUE_BYTES_MAX < value.text.len() {
+                        self.clean_last_label(written, flags);
+                    }
                 }
                 Some(true) => {
                     self.labels.push("");

@@ -123,12 +123,14 @@ fn elements_and_members_are_found() {
             r#"{"items":[{"id":"i-1"},"two"],"context":{"a":1,"b":"x\ny","c":{"d":[1]},"e":null,"f":""}}"#,
             r#"{"ctx_a":1,"ctx_b":true,"ct":2,"a":{"b":{"xz":"short","xyz":"long","xy":0}},"id":3}"#,
             r#"{"context":"no object","items":{}}"#,
+            r#"{"context":{"a.b":1,"a_b":2,"é":3},"ctx_":4,"ctx_x.y":5,"ctx_x-y":6}"#,
         ],
         &expect![[r#"
             {} [first=i-1, second=two, context_a=1, context_b=x
             y, context_c={"d":[1]}] {"items":[{"id":"i-1"},"two"],"context":{"a":1,"b":"x\ny","c":{"d":[1]},"e":null,"f":""}}
             {} [id=3, ctx_a=1, ctx_b=true, a_b_xz=short, a_b_xyz=long] {"ctx_a":1,"ctx_b":true,"ct":2,"a":{"b":{"xz":"short","xyz":"long","xy":0}},"id":3}
             {} [] {"context":"no object","items":{}}
+            {} [context_a_b=1, context__=3, ctx_=4, ctx_x_y=5] {"context":{"a.b":1,"a_b":2,"é":3},"ctx_":4,"ctx_x.y":5,"ctx_x-y":6}
         "#]],
     );
 }

@@ -9,14 +9,17 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::sample::Share;
 use super::template::Made;
 use super::{Members, Outputs, Source, Step, logfmt};
-use crate::model::{FileOffset, Now, Observation, Reason};
+use crate::model::{FileOffset, Now, ORIGINAL_TIMESTAMP, Observation, Reason};
 use crate::parse::fields::{Found, Picked, Place};
 use crate::parse::json::looks_like_object;
 use crate::parse::level::level;
 use crate::parse::plan::{Choice, Plan};
 use crate::parse::redact::Redactor;
 use crate::parse::timestamp::{Reading, Times};
-use crate::parse::values::Matcher;
+use crate::parse::values::{Matcher, TRUNCATED_FROM};
+
+/// Names in metadata that are ours: a member that is called so cannot pass for one.
+const OURS: [&str; 3] = [SAMPLE_RATE, TRUNCATED_FROM, ORIGINAL_TIMESTAMP];
 
 /// The metadata name of the share that a line is the rest of.
 const SAMPLE_RATE: &str = "sample_rate";
@@ -193,18 +196,26 @@ impl Run<'_> {
     fn choose(&mut self, choice: &Choice, nested: bool) -> Option<Found> {
         let found = choice.slots.iter().find_map(|slot| {
             let found = self.picked.found[*slot].filter(|found| nested || !found.nested)?;
-            let text = self.picked.get(found, self.text);
-            let Some(pattern) = choice.pattern else { return Some(found) };
-            let inside = self.state.matchers[pattern].find(text)?;
-            Some(found.part(inside))
+            self.refine(choice, found)
         });
-        let found = found.filter(|found| found.start < found.end);
-        let Some(found) = found else {
-            let word = choice.default.as_ref()?;
-            return Some(self.picked.make(&self.plan.words[word.clone()]));
-        };
-        let word = choice.map.get(self.picked.get(found, self.text));
-        Some(word.map_or(found, |word| self.picked.make(&self.plan.words[word.clone()])))
+        let word = || choice.default.as_ref().map(|word| &self.plan.words[word.clone()]);
+        found.or_else(|| word().map(|word| self.picked.make(word)))
+    }
+
+    /// What a choice makes of a value, if anything is left of it.
+    fn refine(&mut self, choice: &Choice, found: Found) -> Option<Found> {
+        let is_value = |found: &Found| found.start < found.end;
+        let mut found = Some(found).filter(is_value)?;
+        if let Some(pattern) = choice.pattern {
+            let text = self.picked.get(found, self.text);
+            found = found.part(self.state.matchers[pattern].find(text)?);
+        }
+        if !choice.map.is_empty()
+            && let Some(word) = choice.map.get(self.picked.get(found, self.text))
+        {
+            found = self.picked.make(&self.plan.words[word.clone()]);
+        }
+        Some(found).filter(is_value)
     }
 
     fn members(&mut self, slot: usize, members: &Members) {
@@ -213,9 +224,12 @@ impl Run<'_> {
         // It may lie in the buffer that names and values are written to.
         let text = self.picked.get(object, self.text).to_owned();
         members.each(&text, |name, value| {
-            if !plan.has_name(name) {
-                let name = self.picked.make(name);
-                self.scratch.pairs.push((name, self.picked.make(value)));
+            let Self { picked, scratch, .. } = self;
+            let mut pairs = scratch.pairs.iter();
+            let is_there = pairs.any(|(other, _)| picked.get(*other, "") == name);
+            if !is_there && !OURS.contains(&name) && !plan.has_name(name) {
+                let name = picked.make(name);
+                scratch.pairs.push((name, picked.make(value)));
             }
         });
     }

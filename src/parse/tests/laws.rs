@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use regex::Regex;
 
 use super::{
-    Condition, Format, Line, NOW, Options, Parser, Plan, Rule, Verdict, field, options,
+    Condition, Field, Format, Line, NOW, Options, Parser, Plan, Rule, Verdict, field, options,
     write_verdict,
 };
 use crate::model::{Entry, LABEL_VALUE_BYTES_MAX, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, Stamp};
@@ -19,6 +20,13 @@ const LINE_BYTES: usize = 200;
 fn some_options(format: Format) -> Options {
     let mut options = Options { line_bytes: 200, ..options(format) };
     options.rules.push(Rule::Metadata(vec![field("deep", &["a.b", "a", "log"])]));
+    let map = [("i", ""), ("x", "y")].map(|(from, to)| (from.to_owned(), to.to_owned()));
+    options.rules.push(Rule::Metadata(vec![Field {
+        regex: Some(Regex::new("^.?").unwrap()),
+        map: map.into(),
+        default: Some("none".to_owned()),
+        ..field("first", &["user_id", "level", "a.b", "a"])
+    }]));
     options
 }
 
@@ -41,7 +49,7 @@ fn any_line() -> impl Strategy<Value = Vec<u8>> {
             "\"level\"", "\"level\":\"info\"", "\"ts\":", "\"a\":{\"b\":\"x\\n\"}", "level=info",
             "{\"log\":\"", "\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-22T10:20:05Z\"}",
             "2026-11-22T10:20:05Z stdout F ", "\"2026-11-22T10:20:05Z\"", "user_id=\"a\\\"\"",
-            "\"user_id\":", "\u{FFFD}", "é", "\\ud83d\\ude00", "\\ufffd",
+            "\"user_id\":", "\"user_id\":\"\",", "\"level\":\"x\",", "\u{FFFD}", "é", "\\ud83d\\ude00", "\\ufffd",
         ]).prop_map(|piece| piece.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..9),
     ];
