@@ -361,7 +361,9 @@ impl Tracked {
     }
 
     pub(super) fn to_json(&self, sources: &[Arc<str>]) -> serde_json::Value {
-        let (read, settled) = (self.ledger.read_to().offset.0, self.ledger.watermark().offset.0);
+        // What is held is not settled, though all behind it may be.
+        let (read, settled) =
+            (self.ledger.read_to().offset.0, self.ledger.watermark().read_from().0);
         json!({
             "path": self.path.to_string_lossy(),
             "source": *sources[usize::from(self.source.0)],

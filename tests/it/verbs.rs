@@ -57,6 +57,11 @@ fn an_entry_survives_a_kill_and_a_rotation() {
     bed.append("a.log", "1 a\nb\n2 c\n");
     let skald = bed.run();
     eventually("the first entry", || bed.loki.copies() == 1);
+    eventually("what is settled", || {
+        let (_, files) = bed.page("/files").unwrap_or_default();
+        let files: serde_json::Value = serde_json::from_str(&files).unwrap_or_default();
+        files[0]["settled"] == 6
+    });
     eventually("the checkpoint", || {
         let saved = fs_err::read(bed.state("checkpoint")).unwrap_or_default();
         String::from_utf8_lossy(&saved).contains("\"held\":[6,null]")
