@@ -44,6 +44,9 @@ const PASSED_ON: [(Signal, SignalKind, bool); 7] = [
 
 pub(super) fn exec(args: Exec, log: &Log) -> anyhow::Result<ExitCode> {
     let Exec { config, ship, command } = args;
+    if ship.tee {
+        bail!("`--tee` is for standard input; what the service writes is copied on anyway");
+    }
     let Some(config) = configuration(config, &ship)? else { return Ok(ExitCode::from(2)) };
     init_log(log.log_format, log.log_level)?;
     let mut child = match spawn(&command) {

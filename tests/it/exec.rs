@@ -131,6 +131,10 @@ fn a_file_gives_the_rules_and_follows_files_beside() {
     lines.sort_unstable();
     assert_eq!(lines, ["1 a\nb stdout", "2 c stdout", "in a file "]);
     let mut command = skald();
+    command.args(["exec", "--url", "http://loki", "--tee", "--", "true"]);
+    let ended = Skald::spawn(&mut command).wait();
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    let mut command = skald();
     bed.source = String::new();
     command.arg("exec").arg("-c").arg(bed.config()).args(["--", "true"]);
     let ended = Skald::spawn(&mut command).wait();
