@@ -61,6 +61,8 @@ struct Named<'n> {
     /// The only fields that there are; `None` where any line may have others.
     fields: Option<HashSet<String>>,
     metrics: &'n mut Known,
+    /// These rules are for some lines only.
+    is_inside: bool,
     /// Nothing gets past this rule.
     end: Option<Range<usize>>,
 }
@@ -96,6 +98,7 @@ impl<'n> Named<'n> {
             times: TimeRules::default(),
             fields,
             metrics,
+            is_inside: false,
             end: None,
         }
     }
@@ -192,6 +195,7 @@ impl<'n> Named<'n> {
             times: std::mem::take(&mut self.times),
             fields: self.fields.take(),
             metrics: self.metrics,
+            is_inside: true,
             end: None,
         };
         let result = read(&mut inside);

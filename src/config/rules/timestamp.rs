@@ -48,6 +48,14 @@ pub(super) fn read(
         let nodes = list(problems, node);
         Some(nodes.iter().filter_map(|node| format(problems, node)).collect())
     });
+    let of_all = ["missing", "too_old", "future"].into_iter().find_map(|key| section.entry(key));
+    if let Some((key, _)) = of_all
+        && named.is_inside
+    {
+        let problem = Problem::error(format!("`{}` inside of `when`", key.name));
+        let hint = "it says what is done with all lines; give it to a rule outside";
+        problems.push(problem.at(&key.span, "not for some lines only").hint(hint));
+    }
     let times = &mut named.times;
     section
         .read(problems, "zone", &mut times.zone, |problems, node| zone(problems, node).map(Some));
