@@ -146,7 +146,8 @@ impl Maker {
         }
         let raw = raw_stamp(time.or(inner.time), flags);
         if raw.is_none() && plan.missing == Some(options::Missing::Drop) {
-            return then(Verdict::Drop(Reason::NoTime));
+            let by_rule = if let Flow::Drop(reason) = flow { Some(reason) } else { None };
+            return then(Verdict::Drop(by_rule.unwrap_or(Reason::NoTime)));
         }
         let oldest = if plan.move_old { now.wall.minus(plan.age) } else { UnixNanos(i64::MIN) };
         let LineTime { time, moved_from } = stamp::advance(stamp, raw, oldest, self.missing, now);

@@ -309,6 +309,8 @@ fn times_are_read_as_they_are_written() {
     let own = of("{from: t, format: '%d.%m.%Y %H:%M'}", r#"{"t":"22.11.2026 10:20"}"#);
     assert_eq!(own, "2026-11-22T10:20:00Z");
     assert_eq!(of("{from: t, missing: drop}", "{}"), "no_time");
+    let dropped = of("{from: t, missing: drop}\n      - drop: {a: 1}", r#"{"a":1}"#);
+    assert_eq!(dropped, "dropped_by_rule");
     assert_eq!(of("{from: t, missing: read_time}", "{}"), "2026-11-22T10:20:05Z");
     let old = r#"{"t":"2025-11-22T10:20:05Z"}"#;
     assert_eq!(of("{from: t}", old), "too_old");
