@@ -62,7 +62,7 @@ pub use self::lane::{Ground, Lane, settle};
 pub use self::origins::origin;
 pub use self::outbox::Outbox;
 pub use self::pipeline::{From, Pipeline, Stop, Stretch, Text};
-pub use self::pipes::{ChildPipe, Pipe};
+pub use self::pipes::{Cut, Pipe};
 pub use self::pulse::{Pulse, Pulses};
 pub use self::registry::Registry;
 pub use self::rehearsal::{Effect, Explained, Outcome, Rehearsal, Sent};

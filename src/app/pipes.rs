@@ -1,17 +1,12 @@
 //! Where lines come from that are no files: standard input, and the outputs of a service.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 /// What a pipe holds, and what is still read when it is cut.
 const PIPE_BYTES: usize = 64 * 1024;
-
-/// How often is looked whether it was cut.
-const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The name of standard input among pipes.
 pub(super) const STDIN: &str = "stdin";
@@ -54,44 +49,58 @@ impl Read for StandardInput {
 
 /// An output of a service. When that has ended, others may still hold it open: then it can be cut.
 #[derive(Debug)]
-pub struct ChildPipe {
-    file: File,
-    cut: Arc<AtomicBool>,
+pub struct Output {
+    pipe: PipeReader,
+    cut: Arc<PipeReader>,
     /// What may still be read when it is cut.
     left: usize,
 }
 
-impl ChildPipe {
-    /// Ends where `file` does, or when `cut` is set and what was in the pipe then is read.
+/// Cuts the [`Output`]s that were made with it, when it is dropped: what is in them then is read,
+/// and no more.
+#[derive(Debug)]
+pub struct Cut {
+    _writer: PipeWriter,
+    reader: Arc<PipeReader>,
+}
+
+impl Cut {
+    /// Nothing is cut yet.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Self { _writer: writer, reader: Arc::new(reader) })
+    }
+
+    /// What is read from `pipe`, until that ends or is cut.
     #[must_use]
-    pub fn new(file: File, cut: Arc<AtomicBool>) -> Self {
-        Self { file, cut, left: PIPE_BYTES }
+    pub fn output(&self, pipe: PipeReader) -> Output {
+        Output { pipe, cut: Arc::clone(&self.reader), left: PIPE_BYTES }
     }
 }
 
-impl Read for ChildPipe {
+impl Read for Output {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let is_cut = self.cut.load(Ordering::Relaxed);
-            let wait = if is_cut { Timespec { tv_sec: 0, tv_nsec: 0 } } else { LOOK_EVERY };
-            let ready = match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&wait)) {
-                Ok(ready) => ready,
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(err) => return Err(err.into()),
-            };
-            if ready == 0 && !is_cut {
-                continue;
+        let mut fds =
+            [PollFd::new(&self.pipe, PollFlags::IN), PollFd::new(&*self.cut, PollFlags::IN)];
+        while let Err(err) = poll(&mut fds, None) {
+            if err != rustix::io::Errno::INTR {
+                return Err(err.into());
             }
-            if is_cut && (ready == 0 || self.left == 0) {
-                return Ok(0);
-            }
-            let len = if is_cut { buf.len().min(self.left) } else { buf.len() };
-            let read = self.file.read(&mut buf[..len])?;
-            if is_cut {
-                self.left -= read;
-            }
-            return Ok(read);
         }
+        let [is_ready, is_cut] = fds.map(|fd| !fd.revents().is_empty());
+        if !is_cut {
+            return self.pipe.read(buf);
+        }
+        if !is_ready {
+            return Ok(0);
+        }
+        let len = buf.len().min(self.left);
+        let read = self.pipe.read(&mut buf[..len])?;
+        self.left -= read;
+        Ok(read)
     }
 }
 
@@ -101,15 +110,14 @@ mod tests {
 
     #[test]
     fn a_pipe_that_others_hold_is_cut_behind_what_is_in_it() {
-        let (reader, writer) = rustix::pipe::pipe().unwrap();
-        let cut = Arc::new(AtomicBool::new(false));
-        let mut pipe = ChildPipe::new(File::from(reader), Arc::clone(&cut));
-        let mut writer = File::from(writer);
+        let (reader, mut writer) = io::pipe().unwrap();
+        let cut = Cut::new().unwrap();
+        let mut pipe = cut.output(reader);
         writer.write_all(b"before").unwrap();
         let mut buf = [0; 16];
         assert_eq!(pipe.read(&mut buf).unwrap(), 6);
         writer.write_all(b"in it").unwrap();
-        cut.store(true, Ordering::Relaxed);
+        drop(cut);
         assert_eq!(pipe.read(&mut buf).unwrap(), 5);
         assert_eq!(pipe.read(&mut buf).unwrap(), 0, "the writer is still there");
         writer.write_all(&vec![b'x'; PIPE_BYTES - 5]).unwrap();

@@ -12,6 +12,7 @@ mod receive;
 mod replay;
 mod run;
 mod setup;
+mod signals;
 mod suggest;
 mod test_rules;
 mod try_lines;

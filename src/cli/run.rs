@@ -7,12 +7,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::args::{Cli, Log, Run, Ship};
 use super::setup;
-use crate::admin::{Admin, Pages};
+use crate::admin::{Admin, AdminError, Pages};
 use crate::app::{Agent, Common, Ended, Extras, Pipe};
 use crate::config::{Config, Input};
 use crate::telemetry::{Metrics, init_log};
@@ -85,30 +86,40 @@ fn agent(config: Option<Config>, extras: Extras, log: &Log) -> anyhow::Result<Ex
 async fn serve(config: Config, extras: Extras) -> anyhow::Result<Ended> {
     let stop = CancellationToken::new();
     watch_signals(stop.clone())?;
-    serve_with(config, extras, stop).await
+    Service::start(config, extras)?.run(stop).await
 }
 
-/// Runs the agent until its inputs end, or until `stop`.
-pub(super) async fn serve_with(
-    config: Config,
-    extras: Extras,
-    stop: CancellationToken,
-) -> anyhow::Result<Ended> {
-    info!(version = env!("CARGO_PKG_VERSION"), url = config.push.url, "skald starts");
-    let admin = config.admin_listen.map(Admin::bind).transpose()?;
-    let agent = Agent::start(config, extras, Metrics::new())?;
-    let stop_admin = CancellationToken::new();
-    let served = admin.map(|admin| {
-        info!(address = %admin.addr(), "serving /metrics, /ready, /healthy and /files");
-        tokio::spawn(admin.serve(pages(agent.common()), stop_admin.clone()))
-    });
-    let ended = agent.run(stop).await;
-    stop_admin.cancel();
-    if let Some(served) = served {
-        served.await??;
+/// The agent and its pages.
+pub(super) struct Service {
+    agent: Agent,
+    admin: Option<JoinHandle<Result<(), AdminError>>>,
+    stop_admin: CancellationToken,
+}
+
+impl Service {
+    /// Starts all that can fail. To be called inside a runtime.
+    pub(super) fn start(config: Config, extras: Extras) -> anyhow::Result<Self> {
+        info!(version = env!("CARGO_PKG_VERSION"), url = config.push.url, "skald starts");
+        let admin = config.admin_listen.map(Admin::bind).transpose()?;
+        let agent = Agent::start(config, extras, Metrics::new())?;
+        let stop_admin = CancellationToken::new();
+        let admin = admin.map(|admin| {
+            info!(address = %admin.addr(), "serving /metrics, /ready, /healthy and /files");
+            tokio::spawn(admin.serve(pages(agent.common()), stop_admin.clone()))
+        });
+        Ok(Self { agent, admin, stop_admin })
     }
-    say(ended);
-    Ok(ended)
+
+    /// Runs until the inputs end, or until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<Ended> {
+        let ended = self.agent.run(stop).await;
+        self.stop_admin.cancel();
+        if let Some(admin) = self.admin {
+            admin.await??;
+        }
+        say(ended);
+        Ok(ended)
+    }
 }
 
 fn pages(common: &Common) -> Pages {

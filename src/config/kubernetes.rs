@@ -32,8 +32,11 @@ pub(super) fn read(problems: &mut Problems, node: &Node) -> Option<Logs> {
     section.read(problems, "node", &mut pods.node, |problems, node| {
         Some(Some(text(problems, node)?.text.clone()))
     });
-    let (mut globs, mut exclude) = (vec![format!("{logs}/*/*/*.log")], vec![]);
+    let (mut globs, mut exclude) = (vec![], vec![]);
     section.read(problems, "include", &mut globs, |problems, node| patterns(problems, node, &logs));
+    if globs.is_empty() {
+        globs.push(format!("{logs}/*/*/*.log"));
+    }
     section
         .read(problems, "exclude", &mut exclude, |problems, node| patterns(problems, node, &logs));
     Some(Logs { globs, exclude, pods })

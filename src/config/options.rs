@@ -121,6 +121,8 @@ pub struct Source {
     pub place: Place,
     /// How they are read.
     pub parse: parse::Options,
+    /// The rules in it are its own, and not those that are there without any.
+    pub has_rules: bool,
 }
 
 /// What the path of a file says about its lines.
@@ -187,9 +189,11 @@ impl Config {
         }
     }
 
-    /// Adds to the rules of what is no file which output a line is of, as the label `stream`.
+    /// Adds to the rules of what is no file, where nobody has written them, which output a line is
+    /// of, as the label `stream`.
     pub fn label_outputs(&mut self) {
-        let sources = self.sources.iter_mut().filter(|source| source.input == Input::Stdin);
+        let is_plain = |source: &&mut Source| source.input == Input::Stdin && !source.has_rules;
+        let sources = self.sources.iter_mut().filter(is_plain);
         for source in sources {
             source.parse.rules.extend(rules_for(&["$stream"], &[]).into_iter().take(1));
         }

@@ -113,10 +113,34 @@ fn source(
     });
     let rules_head = section.entry("rules").map_or(head, |(key, _)| &key.span);
     count_labels(problems, &parse.labels, &parse.rules, rules_head);
-    Some(Source { name: name?, tenant, input: input?, place, parse })
+    let has_rules = section.get("rules").is_some();
+    Some(Source { name: name?, tenant, input: input?, place, parse, has_rules })
 }
 
 impl Seen {
+    /// Patterns of a source. What it excludes is left to those that follow.
+    fn claim<'a>(
+        &mut self,
+        problems: &mut Problems,
+        globs: impl Iterator<Item = (&'a String, &'a Range<usize>)>,
+        exclude: &[String],
+    ) {
+        let mut own = HashMap::new();
+        for (glob, span) in globs {
+            let first = self.globs.get(glob).cloned();
+            if let Some(first) = own.insert(glob.clone(), span.clone()).or(first) {
+                problems.push(
+                    Problem::warning("a pattern that is there already")
+                        .at(span, "never matches here")
+                        .also(&first, "a file belongs to the first source that matches it"),
+                );
+            }
+        }
+        if exclude.is_empty() {
+            self.globs.extend(own);
+        }
+    }
+
     fn unused(&mut self, base: &str, head: &Range<usize>) -> String {
         let numbered = (2_u32..).map(|n| format!("{base} ({n})"));
         let name = std::iter::once(base.to_owned())
@@ -194,11 +218,10 @@ fn kubernetes_input(
         }
     }
     let logs = kubernetes::read(problems, node)?;
-    for glob in &logs.globs {
-        seen.globs.insert(glob.clone(), section.head("kubernetes").clone());
-    }
     let (mut exclude, start, mut symlink_roots) = of_files(problems, section);
     exclude.extend(logs.exclude);
+    let head = section.head("kubernetes");
+    seen.claim(problems, logs.globs.iter().map(|glob| (glob, head)), &exclude);
     symlink_roots.push(kubernetes::DOCKER.into());
     let input = Input::Files { globs: logs.globs, exclude, start, symlink_roots };
     Some((input, Some(logs.pods)))
@@ -278,16 +301,11 @@ fn files_input(
     let mut globs = vec![];
     for node in nodes {
         let Some(glob) = glob(problems, node, discover::check_glob) else { continue };
-        if let Some(first) = seen.globs.insert(glob.clone(), node.span.clone()) {
-            problems.push(
-                Problem::warning("a pattern that is there already")
-                    .at(&node.span, "never matches here")
-                    .also(&first, "a file belongs to the first source that matches it"),
-            );
-        }
-        globs.push(glob);
+        globs.push((glob, &node.span));
     }
     let (exclude, start, symlink_roots) = of_files(problems, section);
+    seen.claim(problems, globs.iter().map(|(glob, span)| (glob, *span)), &exclude);
+    let globs: Vec<String> = globs.into_iter().map(|(glob, _)| glob).collect();
     (!globs.is_empty()).then_some(Input::Files { globs, exclude, start, symlink_roots })
 }
 
