@@ -40,7 +40,7 @@ fn worker(rule: Option<&str>) -> (Worker<LogFile>, Arc<Registry>) {
     let options = rule.map_or_else(options, options_with);
     let plan = Arc::new(Plan::compile(&options));
     let guard = Mutex::new(Guard::new(&plan));
-    let sources = Arc::from([Source {
+    let sources = Arc::from([Arc::new(Source {
         name: options.source,
         tenant: TenantId(0),
         others: Vec::new(),
@@ -48,7 +48,7 @@ fn worker(rule: Option<&str>) -> (Worker<LogFile>, Arc<Registry>) {
         plan,
         guard,
         values_max: 500,
-    }]);
+    })]);
     let batch = batch::Options {
         bytes_max: 1 << 20,
         age_max: Duration::from_secs(1),

@@ -1,6 +1,6 @@
-//! HTTP for people and probes: /metrics, /ready, /healthy, /files.
+//! HTTP for people and probes: /metrics, /ready, /healthy, /files, and /reload.
 //!
-//! May touch: a listening socket. Must not: change anything.
+//! May touch: a listening socket. Must not: change anything itself.
 
 mod error;
 mod probe;
@@ -8,4 +8,4 @@ mod server;
 
 pub use self::error::AdminError;
 pub use self::probe::probe;
-pub use self::server::{Admin, Pages};
+pub use self::server::{Admin, Pages, Reload};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 
 use super::error::AdminError;
@@ -26,6 +27,7 @@ const INDEX: &str = concat!(
     "/ready    200 while lines reach Loki, else 503 with the reasons\n",
     "/healthy  200 while the agent's threads run, else 503 with the names of those that do not\n",
     "/files    every file as JSON: identity, offsets, lag\n",
+    "/reload   POST: reads the configuration again; 200, or 422 with its mistakes\n",
 );
 
 /// What the pages show. Each function is called once per request, on a thread of the runtime: it
@@ -39,7 +41,12 @@ pub struct Pages {
     pub not_healthy: Box<dyn Fn() -> Vec<String> + Send + Sync>,
     /// All files as JSON.
     pub files: Box<dyn Fn() -> String + Send + Sync>,
+    /// Reads the configuration again, and says what has changed, or why nothing has.
+    pub reload: Box<dyn Fn() -> Reload + Send + Sync>,
 }
+
+/// How a reload goes.
+pub type Reload = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
 impl fmt::Debug for Pages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,7 +102,7 @@ impl Admin {
 }
 
 fn router(pages: Arc<Pages>) -> Router {
-    let [metrics, ready, healthy, files] = std::array::from_fn(|_| Arc::clone(&pages));
+    let [metrics, ready, healthy, files, reload] = std::array::from_fn(|_| Arc::clone(&pages));
     let typed = |kind: &'static str, body: String| ([(CONTENT_TYPE, kind)], body);
     Router::new()
         .route("/", get(|| async { INDEX }))
@@ -106,6 +113,7 @@ fn router(pages: Arc<Pages>) -> Router {
         .route("/ready", get(move || async move { verdict("ready", &(ready.not_ready)()) }))
         .route("/healthy", get(move || async move { verdict("healthy", &(healthy.not_healthy)()) }))
         .route("/files", get(move || async move { typed("application/json", (files.files)()) }))
+        .route("/reload", post(move || async move { answer((reload.reload)().await) }))
 }
 
 /// `good`, or 503 with the reasons, one a line.
@@ -113,6 +121,16 @@ fn verdict(good: &str, reasons: &[String]) -> Response {
     match reasons {
         [] => format!("{good}\n").into_response(),
         _ => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response(),
+    }
+}
+
+/// What came of a reload.
+fn answer(reloaded: Result<String, String>) -> Response {
+    match reloaded {
+        Ok(changed) => format!("{changed}\n").into_response(),
+        Err(why) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, format!("{}\n", why.trim_end())).into_response()
+        }
     }
 }
 
@@ -135,6 +153,7 @@ mod tests {
             not_ready: Box::new(move || not_ready.lock().unwrap().clone()),
             not_healthy: Box::new(|| vec!["reader 3".to_owned()]),
             files: Box::new(|| "[]".to_owned()),
+            reload: Box::new(|| Box::pin(async { Err("error: no\n\n".to_owned()) })),
         };
         let admin = Admin::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = admin.addr();
@@ -162,6 +181,13 @@ mod tests {
             assert_eq!(got, kind, "{path}");
             assert!(answer.text().await.unwrap().starts_with(start), "{path}");
         }
+        let url = format!("http://{addr}/reload");
+        assert_eq!(reqwest::get(&url).await.unwrap().status(), 405, "to look changes nothing");
+        let answer = reqwest::Client::new().post(&url).send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &*answer.text().await.unwrap()),
+            (422, "error: no\n")
+        );
         stop.cancel();
         task.await.unwrap();
         assert!(reqwest::get(format!("http://{addr}/")).await.is_err(), "the port is free again");

@@ -1,22 +1,20 @@
 //! Builds the agent from its configuration, runs it, and ends it in order.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::build::{self, Builder, Extras};
+use super::build::{self, Builder, Extras, Reader};
 use super::common::Common;
 use super::control::{self, Call, Discovery};
 use super::error::AppError;
 use super::files::Disk;
-use super::lane::Ground;
+use super::reload::{Reloads, Request};
 use super::wake::{Doorbell, Told};
 use crate::checkpoint::{self, Lock, State};
 use crate::config::Config;
@@ -53,20 +51,20 @@ impl Ended {
 }
 
 /// An agent that is built and runs.
-#[derive(Debug)]
 pub struct Agent {
-    common: Common,
-    ground: Ground,
-    lanes: JoinSet<()>,
-    readers: Vec<(Doorbell, JoinHandle<()>)>,
-    pipes: Vec<(Doorbell, JoinHandle<()>)>,
+    pub(super) builder: Builder,
+    pub(super) readers: Vec<Reader>,
+    pipes: Vec<Reader>,
     stdin_ended: mpsc::Receiver<()>,
-    end_with_pipes: bool,
-    control: (SyncSender<Call>, JoinHandle<()>),
-    shutdown_deadline: Duration,
-    stdin_deadline: Option<Duration>,
+    pub(super) control: (SyncSender<Call>, JoinHandle<()>),
     /// Held while the agent lives.
     _lock: Option<Lock>,
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Agent")
+    }
 }
 
 impl Agent {
@@ -88,11 +86,12 @@ impl Agent {
             }
             None => (None, State::default(), false),
         };
-        let transport = Arc::new(HttpTransport::new(config.push.clone())?);
+        let transport = HttpTransport::new(config.push.clone())?;
         let mut builder = Builder::new(config, extras, metrics, saved, transport);
         let scanner = builder.scanner()?;
         let (calls, inbox) = control::calls();
-        let readers = if scanner.is_some() { builder.readers()? } else { Vec::new() };
+        let setup = builder.common.current.setup();
+        let readers = if scanner.is_some() { builder.readers(&setup)? } else { Vec::new() };
         let (ended, stdin_ended) = mpsc::channel(1);
         let pipes = builder.pipes(&ended)?;
         drop(ended);
@@ -107,32 +106,22 @@ impl Agent {
             )
         });
         let control = builder.control(discovery, inbox)?;
-        Ok(Self {
-            common: builder.common,
-            ground: builder.ground,
-            lanes: builder.lanes,
-            readers,
-            pipes,
-            stdin_ended,
-            end_with_pipes: builder.extras.end_with_pipes,
-            control: (calls, control),
-            shutdown_deadline: builder.config.shutdown_deadline,
-            stdin_deadline: builder.extras.stdin_deadline,
-            _lock: lock,
-        })
+        builder.common.metrics.loaded(builder.common.clock.now().wall);
+        Ok(Self { builder, readers, pipes, stdin_ended, control: (calls, control), _lock: lock })
     }
 
     /// What every part of the agent may look at.
     #[must_use]
     pub fn common(&self) -> &Common {
-        &self.common
+        &self.builder.common
     }
 
     /// Runs until `stop`, or until the end of standard input if that is the only source; then
     /// delivers what was read, saves, and says what is left.
     pub async fn run(mut self, stop: CancellationToken) -> Ended {
-        let finite = self.readers.is_empty() || self.end_with_pipes;
+        let finite = self.readers.is_empty() || self.builder.extras.end_with_pipes;
         let told = loop {
+            let reloads = self.builder.extras.reloads.as_mut();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break true,
@@ -142,6 +131,10 @@ impl Agent {
                     }
                     info!("standard input has ended; files are read on");
                     self.pipes.clear();
+                }
+                Some(request) = wanted(reloads) => {
+                    // Who has asked may be gone.
+                    let _ = request.send(self.reload().await);
                 }
             }
         };
@@ -158,7 +151,7 @@ impl Agent {
         let deadline = async {
             if !told {
                 let end = async {
-                    match self.stdin_deadline {
+                    match self.builder.extras.stdin_deadline {
                         Some(deadline) => tokio::time::sleep(deadline).await,
                         None => std::future::pending().await,
                     }
@@ -168,25 +161,25 @@ impl Agent {
                     () = stop.cancelled() => {}
                 }
             }
-            tokio::time::sleep(self.shutdown_deadline).await;
+            tokio::time::sleep(self.builder.config.shutdown_deadline).await;
         };
         let is_drained = tokio::select! {
-            () = async { while self.lanes.join_next().await.is_some() {} } => true,
+            () = async { while self.builder.lanes.join_next().await.is_some() {} } => true,
             () = deadline => false,
         };
         if !is_drained {
             warn!("the deadline has passed; leaving what is not acknowledged");
-            self.ground.give_up.cancel();
+            self.builder.ground.give_up.cancel();
             for (bell, _) in &self.pipes {
                 bell.tell(Told::Stop);
             }
-            while self.lanes.join_next().await.is_some() {}
+            while self.builder.lanes.join_next().await.is_some() {}
         }
         self.finish().await
     }
 
     async fn finish(self) -> Ended {
-        let Self { common, readers, pipes, control, .. } = self;
+        let Self { builder: Builder { common, .. }, readers, pipes, control, .. } = self;
         let waits = tokio::task::spawn_blocking(move || {
             for (_, thread) in readers {
                 let _ = thread.join();
@@ -201,8 +194,14 @@ impl Agent {
     }
 }
 
+/// The next one who wants the configuration to be read again.
+async fn wanted(reloads: Option<&mut Reloads>) -> Option<Request> {
+    reloads?.requests.recv().await
+}
+
 fn ended(common: &Common) -> Ended {
-    let names: Vec<&str> = common.sources.iter().map(|source| source.name.as_str()).collect();
+    let sources = common.current.sources();
+    let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     let input_failed = common.input_failed.load(Ordering::Relaxed);
     Ended { input_failed, ..counted(&common.metrics, &names) }
 }

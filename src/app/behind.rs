@@ -132,6 +132,10 @@ impl Retention {
         for node in &changes.gone {
             self.gone(*node, now);
         }
+        // They say nothing of how long files are kept.
+        for node in &changes.left {
+            drop(self.take(*node));
+        }
         self.has_looked = true;
     }
 
@@ -204,13 +208,14 @@ impl Watch {
     }
 
     pub(super) fn look(&mut self, common: &Common, retention: Option<&Retention>, now: Now) {
-        let mut sources = vec![Behind::default(); common.sources.len()];
+        let all = common.current.sources();
+        let mut sources = vec![Behind::default(); all.len()];
         for file in common.registry.unread(now) {
             let kept = retention.and_then(|known| known.kept(file.inode, &file.stem, now));
             sources[usize::from(file.source.0)].add(&file, kept);
         }
         for (idx, behind) in sources.into_iter().enumerate() {
-            let source = &*common.sources[idx].name;
+            let source = &*all[idx].name;
             let Behind { bytes, age, kept } = behind;
             common.metrics.set_behind(source, bytes, age, kept.map(|kept| kept.left));
             let Some(kept) = kept.filter(|kept| kept.is_urgent()) else { continue };
@@ -271,6 +276,7 @@ mod tests {
                 appeared: new.iter().map(found).collect(),
                 renamed: old.iter().map(renamed).collect(),
                 gone: gone.iter().copied().map(node).collect(),
+                left: vec![],
             };
             self.0.learn(&changes, at(minute));
         }

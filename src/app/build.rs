@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -16,7 +16,9 @@ use super::clock::Clock;
 use super::common::Common;
 use super::control::{self, Call, Discovery};
 use super::crowd::Crowd;
+use super::current::{Current, Setup, numbered};
 use super::error::AppError;
+use super::exchange::Exchange;
 use super::file_log::FileLog;
 use super::finder::Finder;
 use super::lane::{Ground, Lane};
@@ -24,17 +26,17 @@ use super::pipeline::Pipeline;
 use super::pipes::{Pipe, STDIN};
 use super::readers::{self, FileShell, StdinShell, Ways};
 use super::registry::Registry;
-use super::sources::Source;
+use super::reload::Reloads;
+use super::sources::Sources;
 use super::stdin::StdinWorker;
 use super::wake::{Doorbell, Told};
 use super::windows::Windows;
 use super::worker::{Shared, Worker};
 use crate::batch::{self, Sealed};
 use crate::checkpoint::State;
-use crate::config::{Config, Input, READERS_MAX, Start};
+use crate::config::{self, Config, Input, READERS_MAX, Start};
 use crate::discover::{self, Scanner, SourceGlobs};
-use crate::model::{Origin, Pool, TenantId};
-use crate::parse::{Guard, Plan};
+use crate::model::{Origin, Pool, SourceId, TenantId};
 use crate::push::{self, DeadLetters, HttpTransport, StructuredMetadata};
 use crate::tail;
 use crate::telemetry::Metrics;
@@ -61,21 +63,48 @@ pub struct Extras {
     pub end_with_pipes: bool,
     /// How long delivery may take after the end of standard input; `None` is for ever.
     pub stdin_deadline: Option<Duration>,
+    /// Who wants the configuration to be read again, and how that is done.
+    pub reloads: Option<Reloads>,
 }
 
-/// Where a worker puts its batches, its bell, and its inbox.
-type Entrance = (Ways, Doorbell, Receiver<Told>);
+/// Which sources a worker has.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Share {
+    /// Those of the reader of this number, of so many as there may be.
+    Reader(usize),
+    /// The one that is no files.
+    Pipe(SourceId),
+}
 
-/// Parts on their way to an agent.
+/// A thread that has sources, and what leads to and from it.
+pub(super) struct Staff {
+    pub(super) bell: Doorbell,
+    pub(super) share: Share,
+    /// By tenant, whether it has a lane.
+    pub(super) lanes: Vec<bool>,
+}
+
+/// Ways to new lanes, by tenant.
+pub(super) type NewWays = Vec<(TenantId, mpsc::Sender<Sealed>)>;
+
+/// A thread that reads, and its bell.
+pub(super) type Reader = (Doorbell, JoinHandle<()>);
+
+const POISONED: &str = "BUG: a thread panicked while it held the bells";
+
+/// The parts of an agent, and how more of them are made.
 pub(super) struct Builder {
     pub(super) config: Config,
     pub(super) extras: Extras,
     pub(super) common: Common,
     pub(super) ground: Ground,
-    transport: Arc<HttpTransport>,
+    pub(super) transport: Arc<Exchange>,
+    pub(super) push: watch::Sender<Arc<push::Options>>,
     pub(super) windows: Arc<Windows>,
     pub(super) lanes: JoinSet<()>,
     bells: Arc<Mutex<Vec<Doorbell>>>,
+    /// All workers: those that read files first.
+    pub(super) staff: Vec<Staff>,
 }
 
 impl Builder {
@@ -84,20 +113,20 @@ impl Builder {
         extras: Extras,
         metrics: Metrics,
         saved: State,
-        transport: Arc<HttpTransport>,
+        transport: HttpTransport,
     ) -> Self {
         let clock = Clock::start();
-        let tenants: Arc<[Option<String>]> = config.tenants().into();
-        let sources = config.sources.iter().map(|s| source(s, &tenants, &saved)).collect();
+        let setup = Setup::first(&config, &saved.demoted);
         let bells: Arc<Mutex<Vec<Doorbell>>> = Arc::default();
         let waiting = Arc::clone(&bells);
         let (limit, share) = (config.memory.in_flight, config.tenant_share());
-        let pool = Pool::shared(limit, tenants.len(), share, move || {
-            let bells = waiting.lock().expect("BUG: a thread panicked while it held the bells");
+        let pool = Pool::shared(limit, setup.tenants.len(), share, move || {
+            let bells = waiting.lock().expect(POISONED);
             bells.iter().for_each(Doorbell::fed);
         });
-        let names = config.sources.iter().map(|source| source.name.as_str().into()).collect();
-        let registry = Arc::new(Registry::new(names, saved.files));
+        let registry = Arc::new(Registry::new(setup.names(), saved.files));
+        let windows = Arc::new(Windows::new(setup.sources.len()));
+        let push = watch::Sender::new(Arc::new(config.push.clone()));
         let health = Arc::new(Board::default());
         let dead_letters = config
             .state_dir
@@ -110,135 +139,144 @@ impl Builder {
             dead_letters,
             health: Arc::clone(&health),
             give_up: CancellationToken::new(),
+            push: push.subscribe(),
         };
         let pulses = Arc::default();
         let input_failed = Arc::default();
         let common = Common {
             clock,
             registry,
-            sources,
-            tenants,
+            current: Current::new(setup),
             pool,
             metrics,
             health,
             pulses,
             input_failed,
         };
-        let windows = Arc::new(Windows::new(common.sources.len()));
-        Self { config, extras, common, ground, transport, windows, lanes: JoinSet::new(), bells }
+        Self {
+            config,
+            extras,
+            common,
+            ground,
+            transport: Arc::new(Exchange::new(transport)),
+            push,
+            windows,
+            lanes: JoinSet::new(),
+            bells,
+            staff: Vec::new(),
+        }
     }
 
     pub(super) fn scanner(&self) -> Result<Option<Scanner>, AppError> {
-        let sources: Vec<SourceGlobs> = self
-            .config
-            .sources
-            .iter()
-            .enumerate()
-            .filter_map(|(idx, source)| match &source.input {
-                Input::Files { globs, exclude, symlink_roots, .. } => Some(SourceGlobs {
-                    source: control::numbered(idx),
-                    globs: globs.clone(),
-                    exclude: exclude.clone(),
-                    symlink_roots: symlink_roots.clone(),
-                }),
-                Input::Stdin => None,
-            })
-            .collect();
-        if sources.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Scanner::new(&discover::Options { sources })?))
+        scanner(&self.common.current.setup())
     }
 
     pub(super) fn finder(&self, has_forgotten: bool) -> Finder {
-        let is_end = |input: &Input| matches!(input, Input::Files { start: Start::End, .. });
-        let from_end = self.config.sources.iter().map(|source| is_end(&source.input)).collect();
+        let from_end = from_end(&self.common.current.setup());
         let (registry, windows) = (Arc::clone(&self.common.registry), Arc::clone(&self.windows));
         Finder::new(registry, windows, from_end, has_forgotten)
     }
 
-    fn pipeline(&self, stamps_follow: bool) -> Pipeline {
+    fn pipeline(&self, sources: Sources, stamps_follow: bool) -> Pipeline {
         let options = batch::Options {
             bytes_max: self.config.batch.bytes_max,
             age_max: self.config.batch.age_max,
             streams_max: self.config.memory.streams,
             metadata: self.config.push.structured_metadata != StructuredMetadata::Off,
         };
-        let Common { sources, pool, metrics, .. } = &self.common;
-        Pipeline::new(Arc::clone(sources), stamps_follow, options, pool.clone(), metrics.clone())
+        let Common { pool, metrics, .. } = &self.common;
+        Pipeline::new(sources, stamps_follow, options, pool.clone(), metrics.clone())
     }
 
-    /// Starts the lanes of one more worker, one for each tenant of its sources. Returns their
-    /// entrances, its bell and its inbox.
-    fn lanes(&mut self, sources: &[usize], is_stdin: bool) -> Entrance {
+    /// One more worker, which has lanes when they are [opened](Self::open_lanes).
+    fn hire(&mut self, share: Share) -> (Doorbell, Receiver<Told>) {
         let (bell, inbox) = Doorbell::new();
-        self.bells.lock().expect("BUG: nothing else runs yet").push(bell.clone());
-        let tenants = Arc::clone(&self.common.tenants);
-        let all = Arc::clone(&self.common.sources);
-        let mut way = |(id, tenant): (usize, &Option<String>)| {
-            let of_tenant = |idx: &&usize| all[**idx].tenants().any(|tenant| tenant.idx() == id);
-            let own: Vec<usize> = sources.iter().filter(of_tenant).copied().collect();
-            let crowd = Crowd::new(Arc::clone(&all), own.iter().copied());
-            (!own.is_empty()).then(|| self.lane(tenant.as_deref(), crowd, &bell, is_stdin))
-        };
-        (Ways(tenants.iter().enumerate().map(&mut way).collect()), bell, inbox)
+        self.bells.lock().expect(POISONED).push(bell.clone());
+        self.staff.push(Staff { bell: bell.clone(), share, lanes: Vec::new() });
+        (bell, inbox)
     }
 
-    /// Starts a lane of `tenant` for the worker behind `bell`.
+    /// Starts the lanes that a worker does not have yet, one for each tenant of its sources.
+    pub(super) fn open_lanes(&mut self, worker: usize, setup: &Setup) -> NewWays {
+        let Staff { bell, share, lanes } = &mut self.staff[worker];
+        lanes.resize(setup.tenants.len().max(lanes.len()), false);
+        let (bell, share) = (bell.clone(), *share);
+        let own = setup.order.iter().filter(|source| share.has(**source));
+        let own: Vec<_> = own.map(|source| &setup.sources[usize::from(source.0)]).collect();
+        let mut ways = Vec::new();
+        for tenant in TenantId::first(setup.tenants.len()) {
+            let has_lines = own.iter().any(|source| source.tenants().any(|it| it == tenant));
+            let has_lane = &mut self.staff[worker].lanes[tenant.idx()];
+            if has_lines && !std::mem::replace(has_lane, true) {
+                let name = setup.tenants[tenant.idx()].as_deref();
+                ways.push((tenant, self.lane(tenant, name, share, &bell)));
+            }
+        }
+        ways
+    }
+
+    /// Starts a lane of a tenant for the worker behind `bell`.
     fn lane(
         &mut self,
-        tenant: Option<&str>,
-        crowd: Crowd,
+        tenant: TenantId,
+        name: Option<&str>,
+        share: Share,
         bell: &Doorbell,
-        is_stdin: bool,
     ) -> mpsc::Sender<Sealed> {
         let (entrance, batches) = mpsc::channel(LANE_MAX);
-        let push = push::Options { tenant: tenant.map(str::to_owned), ..self.config.push.clone() };
-        let health = &self.ground.health;
-        let lane = Lane::new(&push, batches, bell.clone(), crowd, health, is_stdin);
+        let current = self.common.current.clone();
+        let crowd = Crowd::new(current.clone(), move |idx| {
+            let is_of_tenant = || current.sources()[idx].tenants().any(|other| other == tenant);
+            share.has(numbered(idx)) && is_of_tenant()
+        });
+        let is_stdin = matches!(share, Share::Pipe(_));
+        let lane = Lane::new(name, batches, bell.clone(), crowd, &self.ground, is_stdin);
         let (transport, ground) = (Arc::clone(&self.transport), self.ground.clone());
         self.lanes.spawn(async move { lane.run(&*transport, &ground).await });
         entrance
     }
 
-    pub(super) fn readers(&mut self) -> Result<Vec<(Doorbell, JoinHandle<()>)>, AppError> {
-        let cores = cores();
-        let readers = cores.min(READERS_MAX).min(self.common.sources.len());
+    /// Starts the readers that these sources need and that are not there yet.
+    pub(super) fn readers(&mut self, setup: &Setup) -> Result<Vec<Reader>, AppError> {
+        let there = self.readers_count();
+        let wanted = readers_max().min(setup.sources.len()).max(there);
+        (there..wanted).map(|reader| self.reader(reader, wanted, setup)).collect()
+    }
+
+    /// How many readers there are.
+    pub(super) fn readers_count(&self) -> usize {
+        self.staff.iter().filter(|staff| matches!(staff.share, Share::Reader(_))).count()
+    }
+
+    fn reader(&mut self, idx: usize, readers: usize, setup: &Setup) -> Result<Reader, AppError> {
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
-        let budget = self.budget(readers);
-        let mut threads = Vec::new();
-        for reader in 0..readers {
-            let idx = reader as u64;
-            let options = tail::Options {
-                chunk_bytes: CHUNK_BYTES_MIN.max(line_bytes + 1),
-                grace: ROTATE_GRACE,
-                look_busy: Duration::from_secs(1),
-                look_idle: Duration::from_secs(10),
-                keys: (idx, readers as u64),
-                budget,
-            };
-            let registry = Arc::clone(&self.common.registry);
-            let shared = Shared { registry, windows: Arc::clone(&self.windows) };
-            let log = FileLog::new(self.common.metrics.clone());
-            let is_own = |idx: &usize| control::reader_of(*idx, readers) == reader;
-            let own: Vec<usize> = (0..self.common.sources.len()).filter(is_own).collect();
-            let (ways, bell, inbox) = self.lanes(&own, false);
-            let mut pipeline = self.pipeline(true);
-            if 2 * readers <= cores {
-                pipeline.help(format!("skald-press-{idx}"), bell.clone());
-            }
-            let worker = Worker::new(options, pipeline, shared, log);
-            let (clock, name) = (self.common.clock, format!("skald-read-{idx}"));
-            let pulse = self.common.pulses.add(&name, clock.now());
-            let shell = FileShell { worker, ways, inbox, bell: bell.clone(), clock, pulse };
-            let thread = spawn(&name, move || shell.run())?;
-            threads.push((bell, thread));
+        let options = tail::Options {
+            chunk_bytes: CHUNK_BYTES_MIN.max(line_bytes + 1),
+            grace: ROTATE_GRACE,
+            look_busy: Duration::from_secs(1),
+            look_idle: Duration::from_secs(10),
+            keys: (idx as u64, READERS_MAX as u64),
+            budget: self.budget(readers),
+        };
+        let registry = Arc::clone(&self.common.registry);
+        let shared = Shared { registry, windows: Arc::clone(&self.windows) };
+        let log = FileLog::new(self.common.metrics.clone());
+        let (bell, inbox) = self.hire(Share::Reader(idx));
+        let ways = Ways::new(self.open_lanes(self.staff.len() - 1, setup));
+        let mut pipeline = self.pipeline(Arc::clone(&setup.sources), true);
+        if 2 * readers <= cores() {
+            pipeline.help(format!("skald-press-{idx}"), bell.clone());
         }
-        Ok(threads)
+        let worker = Worker::new(options, pipeline, shared, log);
+        let (clock, name) = (self.common.clock, format!("skald-read-{idx}"));
+        let pulse = self.common.pulses.add(&name, clock.now());
+        let shell = FileShell { worker, ways, inbox, bell: bell.clone(), clock, pulse };
+        let thread = spawn(&name, move || shell.run())?;
+        Ok((bell, thread))
     }
 
     /// What each of so many readers may keep open.
-    fn budget(&self, readers: usize) -> tail::Budget {
+    pub(super) fn budget(&self, readers: usize) -> tail::Budget {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let limit = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let readers = readers.max(1);
@@ -251,37 +289,38 @@ impl Builder {
     }
 
     /// Starts the workers of the source that is no files. Each drops its `ended` at its end.
-    pub(super) fn pipes(
-        &mut self,
-        ended: &mpsc::Sender<()>,
-    ) -> Result<Vec<(Doorbell, JoinHandle<()>)>, AppError> {
-        let is_stdin = |source: &crate::config::Source| source.input == Input::Stdin;
-        let Some(idx) = self.config.sources.iter().position(is_stdin) else { return Ok(vec![]) };
+    pub(super) fn pipes(&mut self, ended: &mpsc::Sender<()>) -> Result<Vec<Reader>, AppError> {
+        let setup = self.common.current.setup();
+        let mut configured = setup.configured();
+        let Some((source, _)) = configured.find(|(_, source)| source.input == Input::Stdin) else {
+            return Ok(vec![]);
+        };
         let mut pipes = std::mem::take(&mut self.extras.pipes);
         if pipes.is_empty() {
             pipes.push(Pipe::stdin(false));
         }
-        pipes.into_iter().map(|pipe| self.pipe(idx, pipe, ended.clone())).collect()
+        pipes.into_iter().map(|pipe| self.pipe(source, pipe, &setup, ended.clone())).collect()
     }
 
     fn pipe(
         &mut self,
-        idx: usize,
+        source: SourceId,
         pipe: Pipe,
+        setup: &Setup,
         ended: mpsc::Sender<()>,
-    ) -> Result<(Doorbell, JoinHandle<()>), AppError> {
+    ) -> Result<Reader, AppError> {
         let Pipe { name, input, copy } = pipe;
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
-        let (ways, bell, inbox) = self.lanes(&[idx], true);
-        let mut pipeline = self.pipeline(false);
+        let (bell, inbox) = self.hire(Share::Pipe(source));
+        let ways = Ways::new(self.open_lanes(self.staff.len() - 1, setup));
+        let mut pipeline = self.pipeline(Arc::clone(&setup.sources), false);
         if 2 <= cores() {
             pipeline.help("skald-press-in".to_owned(), bell.clone());
         }
-        let source = control::numbered(idx);
+        let mut worker = StdinWorker::new(source, line_bytes, pipeline);
         if name != STDIN {
-            pipeline.set_origin(source, &Origin::from_iter([("stream", name)]));
+            worker.set_origin(Origin::from_iter([("stream", name)]));
         }
-        let worker = StdinWorker::new(source, line_bytes, pipeline);
         let (asks, asked) = sync_channel(1);
         let tee = copy.map(|copy| super::stdin::Tee::start(copy, self.common.metrics.clone()));
         let tee = tee.transpose().map_err(AppError::Thread)?;
@@ -313,27 +352,44 @@ impl Builder {
     }
 }
 
-fn source(source: &crate::config::Source, tenants: &[Option<String>], saved: &State) -> Source {
-    let id = |name: Option<&str>| {
-        let idx = tenants.iter().position(|tenant| tenant.as_deref() == name);
-        TenantId(idx.and_then(|idx| u16::try_from(idx).ok()).expect("BUG: no tenant"))
+/// Looks for the files of all sources; `None` where none has files.
+pub(super) fn scanner(setup: &Setup) -> Result<Option<Scanner>, AppError> {
+    let globs = |(source, own): (SourceId, &config::Source)| match &own.input {
+        Input::Files { globs, exclude, symlink_roots, .. } => Some(SourceGlobs {
+            source,
+            globs: globs.clone(),
+            exclude: exclude.clone(),
+            symlink_roots: symlink_roots.clone(),
+        }),
+        Input::Stdin => None,
     };
-    let plan = Arc::new(Plan::compile(&source.parse));
-    let mut guard = Guard::new(&plan);
-    // A decision holds until the limit it was made by is raised.
-    let demoted = saved.demoted.iter().filter(|demoted| {
-        demoted.source == source.name && source.parse.guard_values <= demoted.values_max
-    });
-    guard.restore(&demoted.map(|demoted| demoted.label.clone()).collect::<Vec<_>>());
-    Source {
-        name: source.name.clone(),
-        tenant: id(source.tenant.as_deref()),
-        place: source.place.clone(),
-        others: plan.tenants().iter().map(|name| id(Some(name))).collect(),
-        plan,
-        guard: Mutex::new(guard),
-        values_max: source.parse.guard_values,
+    let sources: Vec<SourceGlobs> = setup.configured().filter_map(globs).collect();
+    if sources.is_empty() {
+        return Ok(None);
     }
+    Ok(Some(Scanner::new(&discover::Options { sources })?))
+}
+
+/// By source, whether files that are there already are read from their ends.
+pub(super) fn from_end(setup: &Setup) -> Vec<bool> {
+    let is_end = |source: Option<&config::Source>| {
+        source.is_some_and(|own| matches!(own.input, Input::Files { start: Start::End, .. }))
+    };
+    (0..setup.sources.len()).map(|idx| is_end(setup.of(numbered(idx)))).collect()
+}
+
+impl Share {
+    fn has(self, source: SourceId) -> bool {
+        match self {
+            Self::Reader(own) => control::reader_of(usize::from(source.0), readers_max()) == own,
+            Self::Pipe(own) => own == source,
+        }
+    }
+}
+
+/// How many readers there are at most: a source is the same one's, however many there are.
+fn readers_max() -> usize {
+    cores().min(READERS_MAX)
 }
 
 /// How many threads can run at once.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::board::Board;
 use super::clock::Clock;
+use super::current::Current;
 use super::pulse::Pulses;
 use super::registry::Registry;
-use super::sources::Source;
 use crate::model::{Now, Pool};
 use crate::push::Health;
 use crate::telemetry::Metrics;
@@ -24,12 +24,10 @@ pub struct Common {
     pub clock: Clock,
     /// Every file.
     pub registry: Arc<Registry>,
-    /// Every source.
-    pub sources: Arc<[Source]>,
+    /// Every source and tenant.
+    pub current: Current,
     /// An input that is no file could not be read to its end.
     pub input_failed: Arc<AtomicBool>,
-    /// Every tenant, by [`TenantId`](crate::model::TenantId).
-    pub tenants: Arc<[Option<String>]>,
     /// The memory budget.
     pub pool: Pool,
     /// All counters.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tracing::{error, info};
 
 use super::behind::{Retention, Watch};
@@ -14,9 +15,9 @@ use super::common::Common;
 use super::files::Disk;
 use super::finder::Finder;
 use super::pulse::Pulse;
-use super::wake::{Doorbell, Told};
+use super::wake::{Adopt, Doorbell, Told};
 use crate::checkpoint::{self, CheckpointError, Demoted};
-use crate::discover::{Hint, Hints, Scanner};
+use crate::discover::{Changes, Hint, Hints, Scanner};
 use crate::model::{Now, SourceId, TenantId};
 use crate::telemetry::{FileState, Tenant};
 
@@ -37,18 +38,38 @@ const SCAN_MAX: Duration = Duration::from_secs(60);
 const HINT_REST: Duration = Duration::from_millis(5);
 const HINT_WORK: Duration = Duration::from_millis(1);
 
+/// How often is looked whether a file can go on to its new source.
+const WAITING: Duration = Duration::from_millis(50);
+
 /// A scan that a hint asks for waits this long for others to join it.
 const SCAN_PAUSE: Duration = Duration::from_millis(50);
 
 /// What wakes the control thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     /// There are hints.
     Hints,
+    /// The configuration has changed.
+    Adopt(Box<Change>),
     /// Look for new files no more; go on with the rest.
     StopScanning,
     /// Save a last time and end.
     End,
+}
+
+/// What a reload changes for the control thread.
+pub(super) struct Change {
+    /// One that has the globs of now.
+    pub(super) scanner: Option<Scanner>,
+    /// By source: its files that were there before are read from their ends.
+    pub(super) from_end: Vec<bool>,
+    /// By source: whether its files were not looked for before.
+    pub(super) fresh: Vec<bool>,
+    /// Readers that were started.
+    pub(super) readers: Vec<Doorbell>,
+    /// What each worker is told first.
+    pub(super) adopts: Vec<(Doorbell, Adopt)>,
+    /// Dropped when it is done.
+    pub(super) _done: mpsc::Sender<()>,
 }
 
 /// Files and where they are read.
@@ -86,6 +107,25 @@ impl Discovery {
         });
         let (retention, scan_at) = (Retention::default(), Duration::ZERO);
         Self { scanner, hints, workers, finder, retention, scan_at, is_watching }
+    }
+
+    /// Looks with other globs, at once.
+    fn adopt(&mut self, change: Change, now: Now) {
+        self.workers.extend(change.readers);
+        self.finder.adopt(change.from_end, change.fresh);
+        if let Some(scanner) = change.scanner {
+            self.scanner.adopt(scanner);
+            self.scan(now);
+        }
+    }
+
+    /// Files that waited for others to let go of them.
+    fn pass_on_waiting(&mut self, now: Now) {
+        if self.finder.is_waiting() {
+            let workers = &self.workers;
+            let tell = |source, told| worker(workers, source).tell(told);
+            self.finder.pass_on(Changes::default(), now, tell);
+        }
     }
 
     fn scan(&mut self, now: Now) {
@@ -174,6 +214,7 @@ pub(super) fn run(
             if discovery.scan_at <= now.mono {
                 discovery.scan(now);
             }
+            discovery.pass_on_waiting(now);
         }
         if tick_at <= now.mono {
             keeper.save(common, now);
@@ -183,9 +224,21 @@ pub(super) fn run(
             tick_at = now.mono + TICK;
         }
         let scan_at = discovery.as_ref().map_or(Duration::MAX, |discovery| discovery.scan_at);
-        let wait = tick_at.min(scan_at).saturating_sub(now.mono);
+        let is_waiting = |discovery: &Discovery| discovery.finder.is_waiting();
+        let most = if discovery.as_ref().is_some_and(is_waiting) { WAITING } else { TICK };
+        let wait = tick_at.min(scan_at).saturating_sub(now.mono).min(most);
         match calls.recv_timeout(wait) {
             Ok(Call::Hints) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Call::Adopt(mut change)) => {
+                // Before they hear of files that the change brings.
+                for (bell, adopt) in std::mem::take(&mut change.adopts) {
+                    bell.tell(Told::Adopt(Box::new(adopt)));
+                }
+                if let Some(discovery) = &mut discovery {
+                    discovery.adopt(*change, common.clock.now());
+                }
+                common.registry.set_dirty();
+            }
             Ok(Call::StopScanning) => discovery = None,
             Ok(Call::End) | Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -242,16 +295,8 @@ impl Keeper {
 }
 
 /// The labels that the guards have moved.
-fn demoted(common: &Common) -> Vec<Demoted> {
-    let demoted = common.sources.iter().flat_map(|source| {
-        let labels = source.guard().demoted().into_iter();
-        labels.map(|label| Demoted {
-            source: source.name.clone(),
-            label,
-            values_max: source.values_max,
-        })
-    });
-    demoted.collect()
+pub(super) fn demoted(common: &Common) -> Vec<Demoted> {
+    common.current.sources().iter().flat_map(|source| source.demoted()).collect()
 }
 
 /// Bytes of an earlier run's files that nobody will read.
@@ -284,7 +329,7 @@ fn set_gauges(common: &Common, keeper: &Keeper, now: Now) {
     for (tenant, ready) in common.tenants_ready(now) {
         metrics.tenant_ready.get_or_create(&Tenant { tenant }).set(i64::from(ready));
     }
-    for (tenant, id) in common.tenants.iter().zip(0..) {
+    for (tenant, id) in common.current.tenants().iter().zip(0..) {
         let tenant = Tenant { tenant: tenant.clone().unwrap_or_default() };
         let used = common.pool.of(TenantId(id)).used_by_tenant();
         metrics.tenant_memory_bytes.get_or_create(&tenant).set(signed(used));
@@ -294,10 +339,4 @@ fn set_gauges(common: &Common, keeper: &Keeper, now: Now) {
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// The id of the source at this place of the configuration.
-#[must_use]
-pub(super) fn numbered(idx: usize) -> SourceId {
-    SourceId(u16::try_from(idx).expect("BUG: more sources than a configuration can hold"))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::current::Current;
 use super::sources::{Source, base};
 use crate::batch::Base;
 use crate::parse::Demotion;
@@ -16,21 +17,25 @@ use crate::wire;
 pub(super) const CROWDED_FOR: Duration = Duration::from_secs(60);
 
 /// The sources whose streams one lane brings.
-#[derive(Debug)]
 pub struct Crowd {
-    sources: Arc<[Source]>,
-    /// The lane's sources, by position, and the labels of their streams.
-    own: Vec<(usize, Base)>,
+    current: Current,
+    /// Whether a source is the lane's, by its position.
+    is_own: Box<dyn Fn(usize) -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Crowd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Crowd")
+    }
 }
 
 type Labels = [(String, String)];
 
 impl Crowd {
-    /// For the lane of the sources at `own`.
+    /// For the lane of those sources whose places are `own`.
     #[must_use]
-    pub fn new(sources: Arc<[Source]>, own: impl IntoIterator<Item = usize>) -> Self {
-        let base = |idx: usize| (idx, base(&sources[idx].plan, sources[idx].tenant));
-        Self { own: own.into_iter().map(base).collect(), sources }
+    pub fn new(current: Current, is_own: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
+        Self { current, is_own: Box::new(is_own) }
     }
 
     /// The labels that a sealed stream has since the guard has moved some of them; `None` if it
@@ -38,7 +43,7 @@ impl Crowd {
     #[must_use]
     pub fn relabel(&self, labels: &str) -> Option<Relabel> {
         let labels = wire::label_pairs(labels);
-        self.makers(&labels).find_map(|(source, base)| {
+        self.makers(&labels).iter().find_map(|(source, base)| {
             let demoted = source.guard().demoted();
             let is_demoted = |(name, value): &&(String, String)| {
                 demoted.contains(name) && is_brought(base, name, value)
@@ -59,7 +64,8 @@ impl Crowd {
     #[must_use]
     pub fn make_room(&self, labels: &str) -> Option<Demotion> {
         let labels = wire::label_pairs(labels);
-        let counts = self.makers(&labels).flat_map(|(source, base)| {
+        let makers = self.makers(&labels);
+        let counts = makers.iter().flat_map(|(source, base)| {
             let brought = labels.iter().filter(|(name, value)| is_brought(base, name, value));
             brought.filter_map(move |(name, _)| Some((source.guard().values(name)?, source, name)))
         });
@@ -79,16 +85,19 @@ impl Crowd {
     }
 
     /// The sources that can have made a stream.
-    fn makers<'a>(&'a self, labels: &'a Labels) -> impl Iterator<Item = (&'a Source, &'a Base)> {
-        let own = self.own.iter().map(|(idx, base)| (&self.sources[*idx], base));
-        own.filter(|(_, base)| {
+    fn makers(&self, labels: &Labels) -> Vec<(Arc<Source>, Base)> {
+        let sources = self.current.sources();
+        let own = sources.iter().enumerate().filter(|(idx, _)| (self.is_own)(*idx));
+        let with_base = own.map(|(_, own)| (Arc::clone(own), base(&own.plan, own.tenant)));
+        let could = |(_, base): &(Arc<Source>, Base)| {
             let fixed = |name: &str| base.labels.iter().find(|label| label.0 == name);
             let known = labels.iter().all(|(name, value)| {
                 base.names.contains(name) || fixed(name).is_some_and(|label| label.1 == *value)
             });
             let all = base.labels.iter().all(|label| labels.iter().any(|pair| pair.0 == label.0));
             known && all
-        })
+        };
+        with_base.filter(could).collect()
     }
 }
 
@@ -102,6 +111,7 @@ fn is_brought(base: &Base, name: &String, value: &str) -> bool {
 mod tests {
     use std::sync::Mutex;
 
+    use super::super::sources::Sources;
     use super::*;
     use crate::config::Config;
     use crate::model::{Now, TenantId, UnixNanos};
@@ -109,7 +119,7 @@ mod tests {
 
     const NOW: Now = Now { mono: Duration::from_secs(1), wall: UnixNanos(0) };
 
-    fn source(app: &str, names: &[&str], values_max: u32) -> Source {
+    fn source(app: &str, names: &[&str], values_max: u32) -> Arc<Source> {
         let mut options = Config::defaults("").parse_defaults(app);
         options.labels = vec![("app".to_owned(), app.to_owned())];
         let field = |name: &&str| Field {
@@ -123,7 +133,7 @@ mod tests {
         options.guard_values = values_max;
         let plan = Arc::new(Plan::compile(&options));
         let guard = Mutex::new(Guard::new(&plan));
-        Source {
+        Arc::new(Source {
             name: app.to_owned(),
             tenant: TenantId(0),
             others: vec![],
@@ -131,19 +141,19 @@ mod tests {
             plan,
             guard,
             values_max,
-        }
+        })
     }
 
     #[test]
     fn the_label_with_the_most_values_of_the_source_goes() {
-        let sources: Arc<[Source]> =
+        let sources: Sources =
             Arc::new([source("a", &["level", "user"], 500), source("b", &["level", "user"], 500)]);
         for value in 0..10 {
             let value = value.to_string();
             let _ = sources[0].guard().admit(&["info", &value], NOW);
             let _ = sources[1].guard().admit(&[&value, "u"], NOW);
         }
-        let crowd = Crowd::new(Arc::clone(&sources), [0, 1]);
+        let crowd = Crowd::new(Current::of(Arc::clone(&sources)), |_| true);
         let labels = r#"{app="a", level="info", user="7"}"#;
         assert_eq!(crowd.relabel(labels), None);
         let demotion = crowd.make_room(labels).unwrap();
@@ -162,9 +172,8 @@ mod tests {
 
     #[test]
     fn labels_of_the_configuration_and_those_without_a_guard_stay() {
-        let sources: Arc<[Source]> =
-            Arc::new([source("a", &["user"], 500), source("b", &["user"], 0)]);
-        let crowd = Crowd::new(sources, [0, 1]);
+        let sources: Sources = Arc::new([source("a", &["user"], 500), source("b", &["user"], 0)]);
+        let crowd = Crowd::new(Current::of(sources), |_| true);
         assert!(crowd.make_room(r#"{app="a"}"#).is_none());
         assert!(crowd.make_room(r#"{app="b", user="7"}"#).is_none(), "no guard");
         assert_eq!(crowd.make_room(r#"{app="a", user="7"}"#).unwrap().label, "user");

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+use tracing::error;
 
 use super::registry::Registry;
 use super::wake::Told;
@@ -13,7 +14,7 @@ use crate::model::{Few, Now, SourceId};
 use crate::tail::{Begin, NewFile};
 
 /// The distance between the ranks of two generations: others may be found between them.
-const RANK_STEP: i64 = 1 << 40;
+const RANK_STEP: i64 = 1 << 32;
 
 #[derive(Debug)]
 struct Known {
@@ -38,10 +39,20 @@ pub struct Finder {
     /// file that rotation has named after one of them, and that nobody knows, was there between two
     /// looks.
     stems: HashMap<Arc<Path>, Few<Node>>,
+    /// The highest rank of any file so far.
+    last_rank: i64,
     /// Part of what was known is lost: any file may have been followed, up to an unknown place.
     /// From its end there may be a gap, from its beginning there are only repeats.
     has_forgotten: bool,
     is_first: bool,
+    /// Sources that were not looked for before, by number.
+    fresh: Vec<bool>,
+    /// The sources are other ones than at the start.
+    has_adopted: bool,
+    /// Files that are no more of the source that they were of, until their reader has closed them.
+    leaving: HashMap<Node, Arc<()>>,
+    /// Those that are of another source now: it goes on when what was read before is settled.
+    waiting: Vec<Found>,
 }
 
 impl Finder {
@@ -54,8 +65,79 @@ impl Finder {
         has_forgotten: bool,
     ) -> Self {
         let stems = registry.stems().into_iter().map(|stem| (stem, Few::default())).collect();
-        let (by_node, by_path) = (HashMap::new(), HashMap::new());
-        Self { registry, windows, from_end, by_node, by_path, stems, has_forgotten, is_first: true }
+        Self {
+            registry,
+            windows,
+            fresh: vec![true; from_end.len()],
+            from_end,
+            by_node: HashMap::new(),
+            by_path: HashMap::new(),
+            stems,
+            last_rank: 0,
+            has_forgotten,
+            is_first: true,
+            has_adopted: false,
+            leaving: HashMap::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Goes on with other sources: what the next scan finds of those that are `fresh` was there
+    /// before.
+    pub(super) fn adopt(&mut self, from_end: Vec<bool>, fresh: Vec<bool>) {
+        (self.from_end, self.fresh, self.has_adopted) = (from_end, fresh, true);
+    }
+
+    /// Whether files wait for others to let go of them.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Files that have to wait, until they need not.
+    fn sort_out(&mut self, changes: &mut Changes, tell: &mut impl FnMut(SourceId, Told)) {
+        changes.appeared.append(&mut self.waiting);
+        if !self.has_adopted || changes.appeared.is_empty() {
+            return;
+        }
+        let tracked = self.registry.tracked();
+        self.leaving.retain(|node, closed| {
+            1 < Arc::strong_count(closed) || tracked.contains_key(&inode(*node))
+        });
+        for Found { node, source, .. } in &changes.appeared {
+            // Its reader was told that it is gone, and it is another one's now.
+            match tracked.get(&inode(*node)) {
+                Some(old) if old != source && !self.leaving.contains_key(node) => {
+                    self.leave(*node, *old, tell);
+                }
+                Some(_) | None => {}
+            }
+        }
+        let leaving = &self.leaving;
+        if leaving.is_empty() {
+            return;
+        }
+        // And so has each that was written behind one of them.
+        let held = changes.appeared.iter().filter(|found| leaving.contains_key(&found.node));
+        let stems: HashSet<Arc<Path>> = held.map(|found| Arc::clone(&found.stem)).collect();
+        let must_wait = |found: &mut Found| stems.contains(&found.stem);
+        self.waiting = changes.appeared.extract_if(.., must_wait).collect();
+    }
+
+    /// The reader of `source` has to let go of a file.
+    fn leave(&mut self, node: Node, source: SourceId, tell: &mut impl FnMut(SourceId, Told)) {
+        let closed = Arc::new(());
+        tell(source, Told::Left(inode(node), Arc::clone(&closed)));
+        self.leaving.insert(node, closed);
+    }
+
+    /// Takes a file out of all that is known.
+    fn forget(&mut self, node: Node) -> Option<Known> {
+        self.waiting.retain(|found| found.node != node);
+        let known = self.by_node.remove(&node)?;
+        if let Some(nodes) = self.stems.get_mut(&known.stem) {
+            nodes.retain(|other| *other != node);
+        }
+        Some(known)
     }
 
     /// Whether nothing was passed on yet.
@@ -74,19 +156,29 @@ impl Finder {
     }
 
     /// Tells the readers of the sources what changed.
-    pub fn pass_on(&mut self, changes: Changes, now: Now, mut tell: impl FnMut(SourceId, Told)) {
+    pub fn pass_on(
+        &mut self,
+        mut changes: Changes,
+        now: Now,
+        mut tell: impl FnMut(SourceId, Told),
+    ) {
         // Names that are not taken again at once need not be remembered.
         let mut left = Vec::new();
-        for node in changes.gone {
-            if let Some(known) = self.by_node.remove(&node) {
+        for node in std::mem::take(&mut changes.gone) {
+            self.say_if_unread(node);
+            if let Some(known) = self.forget(node) {
                 tell(known.source, Told::Gone(inode(node)));
                 self.registry.unnamed(inode(node));
-                if let Some(nodes) = self.stems.get_mut(&known.stem) {
-                    nodes.retain(|other| *other != node);
-                }
                 left.push(known.path);
             }
         }
+        for node in std::mem::take(&mut changes.left) {
+            if let Some(known) = self.forget(node) {
+                self.leave(node, known.source, &mut tell);
+                left.push(known.path);
+            }
+        }
+        self.sort_out(&mut changes, &mut tell);
         for renamed in changes.renamed {
             if let Some((source, new)) = self.renamed(&renamed, &mut left) {
                 tell(source, Told::Renamed(inode(renamed.node), new));
@@ -104,6 +196,7 @@ impl Finder {
             self.take(found);
             left.retain(|path| *path != found.path);
         }
+        self.fresh.fill(false);
         if std::mem::take(&mut self.is_first) {
             let is_there = |(device, inode)| self.by_node.contains_key(&Node { device, inode });
             self.registry.look_for(is_there, now);
@@ -117,6 +210,19 @@ impl Finder {
         }
         for path in left {
             self.by_path.remove(&path);
+        }
+    }
+
+    /// A file that went while it waited.
+    fn say_if_unread(&self, node: Node) {
+        let is_waiting = self.waiting.iter().any(|found| found.node == node);
+        let bytes = if is_waiting { self.registry.unread_of(inode(node)) } else { 0 };
+        if bytes != 0 {
+            error!(
+                bytes,
+                "a file is gone that was on its way to another source: so many bytes are lost; \
+                 it waited for loki to take what was read of it before",
+            );
         }
     }
 
@@ -146,13 +252,15 @@ impl Finder {
             let rank_of = |node: &Node| self.by_node.get(node).and_then(|known| known.rank);
             let rank = rank_of(node).unwrap_or_else(|| {
                 match (before, nodes[idx + 1..].iter().find_map(rank_of)) {
-                    (None, None) => 0,
+                    // Others may be gone that are still read: it is behind all of them.
+                    (None, None) => self.last_rank + RANK_STEP,
                     (Some(before), None) => before + RANK_STEP,
                     (None, Some(behind)) => behind - RANK_STEP,
                     (Some(before), Some(behind)) => i64::midpoint(before, behind),
                 }
             });
             before = Some(rank);
+            self.last_rank = self.last_rank.max(rank);
             if let Some(known) = self.by_node.get_mut(node) {
                 known.rank = Some(rank);
             }
@@ -164,10 +272,11 @@ impl Finder {
     fn begin(&self, found: &Found) -> Begin {
         let is_followed = self.has_forgotten || self.stems.contains_key(&found.stem);
         // What comes later than the first look is new, whoever has followed it.
-        if found.is_outside && self.is_first && !is_followed {
+        let is_fresh = self.fresh[usize::from(found.source.0)];
+        if found.is_outside && is_fresh && !is_followed {
             return Begin::Never;
         }
-        let from_end = self.is_first && self.from_end[usize::from(found.source.0)];
+        let from_end = is_fresh && self.from_end[usize::from(found.source.0)];
         if from_end && !is_followed { Begin::End } else { Begin::Start }
     }
 
@@ -186,6 +295,10 @@ impl Finder {
     ) -> Option<(SourceId, NewFile)> {
         let Renamed { node, path, stem } = renamed;
         let stem = self.stem(path, stem);
+        if let Some(waiting) = self.waiting.iter_mut().find(|found| found.node == *node) {
+            (waiting.path, waiting.stem) = (Arc::clone(path), stem);
+            return None;
+        }
         let known = self.by_node.get_mut(node)?;
         left.push(std::mem::replace(&mut known.path, Arc::clone(path)));
         let (source, old) = (known.source, std::mem::replace(&mut known.stem, Arc::clone(&stem)));
@@ -210,4 +323,145 @@ impl Finder {
 
 fn inode(node: Node) -> (u64, u64) {
     (node.device, node.inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{FileKey, Identity, Mark, UnixNanos};
+    use crate::tail::News;
+
+    const NOW: Now = Now { mono: Duration::from_secs(1), wall: UnixNanos(0) };
+
+    struct Bench {
+        finder: Finder,
+        registry: Arc<Registry>,
+        /// What was told, with what the readers have not done yet.
+        told: Vec<(u16, Told)>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let names = vec!["a".into(), "b".into()];
+            let registry = Arc::new(Registry::new(names, Vec::new()));
+            let windows = Arc::new(Windows::new(2));
+            let finder = Finder::new(Arc::clone(&registry), windows, vec![false; 2], false);
+            Self { finder, registry, told: Vec::new() }
+        }
+
+        fn pass_on(&mut self, changes: Changes) -> String {
+            let told = &mut self.told;
+            self.finder.pass_on(changes, NOW, |source, it| told.push((source.0, it)));
+            let show = |(source, told): &(u16, Told)| {
+                if let Told::Found(new) = told {
+                    format!("{source}+{}", new.path.display())
+                } else if let Told::Left(inode, _) = told {
+                    format!("{source}!{}", inode.1)
+                } else {
+                    format!("{source}?")
+                }
+            };
+            self.told.iter().map(show).collect::<Vec<_>>().join(" ")
+        }
+
+        fn opened(&self, inode: u64, path: &str) {
+            let path = shared(path);
+            let opened = News::Opened {
+                file: FileKey(inode),
+                source: SourceId(0),
+                stem: Arc::clone(&path),
+                path,
+                identity: Identity { device: 1, inode, birth: None },
+                start: Mark::default(),
+                size: 100,
+                kin: None,
+                waits: false,
+            };
+            self.registry.note(&[opened], NOW);
+        }
+
+        /// The highest rank that was given.
+        fn rank(&self) -> i64 {
+            let rank =
+                |told: &Told| if let Told::Found(new) = told { Some(new.rank) } else { None };
+            self.told.iter().filter_map(|(_, told)| rank(told)).max().expect("a file was found")
+        }
+    }
+
+    fn node(inode: u64) -> Node {
+        Node { device: 1, inode }
+    }
+
+    fn found(source: u16, inode: u64, path: &str) -> Found {
+        let path = shared(path);
+        let stem = shared(path.to_string_lossy().trim_end_matches(".1"));
+        let (source, node) = (SourceId(source), node(inode));
+        Found { path, source, node, stem, is_outside: false, birth: None }
+    }
+
+    fn shared(path: &str) -> Arc<Path> {
+        Path::new(path).into()
+    }
+
+    fn appeared(found: Vec<Found>) -> Changes {
+        Changes { appeared: found, ..Changes::default() }
+    }
+
+    /// Its generations may all be gone and still be read.
+    #[test]
+    fn a_new_file_is_behind_all_that_had_its_name() {
+        let mut bench = Bench::new();
+        bench.pass_on(appeared(vec![found(0, 1, "/a"), found(0, 2, "/a.1")]));
+        let highest = bench.rank();
+        bench.pass_on(Changes { gone: vec![node(1), node(2)], ..Changes::default() });
+        bench.told.clear();
+        bench.pass_on(appeared(vec![found(0, 3, "/a")]));
+        assert!(highest < bench.rank(), "{highest} {}", bench.rank());
+    }
+
+    #[test]
+    fn a_file_goes_to_another_source_when_the_first_has_let_go_of_it() {
+        let mut bench = Bench::new();
+        assert_eq!(
+            bench.pass_on(appeared(vec![found(0, 1, "/a"), found(0, 2, "/b")])),
+            "0+/a 0+/b"
+        );
+        bench.opened(1, "/a");
+        bench.told.clear();
+        bench.finder.adopt(vec![false; 2], vec![true; 2]);
+        let changes = Changes { left: vec![node(1)], ..appeared(vec![found(1, 1, "/a")]) };
+        assert_eq!(bench.pass_on(changes), "0!1");
+        // A generation that was written behind it.
+        let renamed = Renamed { node: node(1), path: shared("/a.1"), stem: shared("/a") };
+        let changes = Changes { renamed: vec![renamed], ..appeared(vec![found(1, 3, "/a")]) };
+        assert_eq!(bench.pass_on(changes), "0!1");
+        assert!(bench.finder.is_waiting());
+        // It is closed, but not settled.
+        bench.told.clear();
+        assert_eq!(bench.pass_on(Changes::default()), "");
+        bench.registry.note(&[News::Closed { file: FileKey(1) }], NOW);
+        assert_eq!(bench.pass_on(appeared(vec![found(1, 4, "/c")])), "1+/c 1+/a 1+/a.1");
+        assert!(!bench.finder.is_waiting());
+        bench.told.clear();
+        // One that is gone before that is waited for no more.
+        bench.opened(2, "/b");
+        let changes = Changes { left: vec![node(2)], ..appeared(vec![found(1, 2, "/b")]) };
+        assert_eq!(bench.pass_on(changes), "0!2");
+        assert_eq!(bench.pass_on(Changes { gone: vec![node(2)], ..Changes::default() }), "0!2");
+        assert!(!bench.finder.is_waiting());
+    }
+
+    /// A scan that misses a file under both of its names takes it for one that is gone.
+    #[test]
+    fn a_file_that_another_source_still_reads_is_taken_from_it() {
+        let mut bench = Bench::new();
+        bench.pass_on(appeared(vec![found(0, 1, "/a")]));
+        bench.opened(1, "/a");
+        bench.finder.adopt(vec![false; 2], vec![true; 2]);
+        bench.pass_on(Changes { gone: vec![node(1)], ..Changes::default() });
+        bench.told.clear();
+        assert_eq!(bench.pass_on(appeared(vec![found(1, 1, "/a")])), "0!1");
+    }
 }

@@ -34,6 +34,8 @@ pub(super) struct Helper {
     made: Receiver<Made>,
     /// Pieces that it has not given back.
     pieces: usize,
+    /// Batches that it has not given back.
+    batches: usize,
 }
 
 impl Helper {
@@ -68,7 +70,7 @@ impl Helper {
             }
         };
         spawn(name, run)?;
-        Ok(Self { jobs, made, pieces: 0 })
+        Ok(Self { jobs, made, pieces: 0, batches: 0 })
     }
 
     /// Has a piece compressed, or gives it back when there are enough.
@@ -82,8 +84,14 @@ impl Helper {
     }
 
     /// Has a batch sealed.
-    pub(super) fn seal(&self, closed: Closed) {
+    pub(super) fn seal(&mut self, closed: Closed) {
+        self.batches += 1;
         self.give(Job::Seal(Box::new(closed)));
+    }
+
+    /// Whether it has something that it was given.
+    pub(super) fn is_busy(&self) -> bool {
+        self.pieces + self.batches != 0
     }
 
     /// Something that is ready.
@@ -106,6 +114,9 @@ impl Helper {
     }
 
     fn came(&mut self, made: &Made) {
-        self.pieces -= usize::from(matches!(made, Made::Piece(_)));
+        match made {
+            Made::Piece(_) => self.pieces -= 1,
+            Made::Sealed(..) => self.batches -= 1,
+        }
     }
 }

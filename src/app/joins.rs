@@ -145,6 +145,24 @@ impl Joins {
         freed
     }
 
+    /// Lines of `file` that have begun will not be ended here. Returns whether there are any.
+    pub(super) fn give_up(&mut self, file: FileKey) -> bool {
+        let Some(chain) = self.open.get_mut(&file) else { return false };
+        chain.join.give_up_all();
+        self.due.push(file);
+        true
+    }
+
+    /// The same for all files of these sources.
+    pub(super) fn give_up_of(&mut self, is_one: impl Fn(SourceId) -> bool) {
+        for (file, chain) in &mut self.open {
+            if chain.place.as_ref().is_some_and(|(source, _)| is_one(*source)) {
+                chain.join.give_up_all();
+                self.due.push(*file);
+            }
+        }
+    }
+
     pub(super) fn remove(&mut self, file: FileKey) -> Option<Chain> {
         let mut chain = self.open.remove(&file)?;
         self.bytes -= chain.join.bytes();

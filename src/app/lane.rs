@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -37,6 +38,8 @@ pub struct Ground {
     pub health: Arc<Board>,
     /// The deadline has passed: leave what is not answered.
     pub give_up: CancellationToken,
+    /// How Loki is spoken to, of whatever tenant.
+    pub push: watch::Receiver<Arc<push::Options>>,
 }
 
 /// How often the log says that Loki refuses lines.
@@ -45,6 +48,8 @@ const REFUSALS_EVERY: Duration = Duration::from_secs(10);
 /// One lane, of one worker and one tenant.
 #[derive(Debug)]
 pub struct Lane {
+    /// How it speaks to Loki, and what will be said when that changes.
+    push: watch::Receiver<Arc<push::Options>>,
     /// Its place on the board.
     number: usize,
     batches: Receiver<Sealed>,
@@ -57,22 +62,25 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane of the tenant in `push` for sealed `batches` of `worker`, which hears when there is
+    /// A lane of `tenant` for sealed `batches` of `worker`, which hears when there is
     /// room for the next one. `crowd` is what can be done when Loki takes no more streams.
     /// `is_stdin` says that its lines cannot be read again: what is given up is lost.
     #[must_use]
     pub fn new(
-        push: &push::Options,
+        tenant: Option<&str>,
         batches: Receiver<Sealed>,
         worker: Doorbell,
         crowd: Crowd,
-        health: &Board,
+        ground: &Ground,
         is_stdin: bool,
     ) -> Self {
-        let number = health.add(push.tenant.as_deref());
-        let sender = Sender::new(push, fastrand::u64(..));
+        let number = ground.health.add(tenant);
+        let mut push = ground.push.clone();
+        let options = push.borrow_and_update().as_ref().clone();
+        let options = push::Options { tenant: tenant.map(str::to_owned), ..options };
+        let sender = Sender::new(&options, fastrand::u64(..));
         let refusals = Throttle::new(REFUSALS_EVERY);
-        Self { number, batches, worker, sender, crowd, refusals, is_stdin }
+        Self { push, number, batches, worker, sender, crowd, refusals, is_stdin }
     }
 
     /// Brings batches to Loki until the worker has ended and all is settled, or it is time to give
@@ -114,6 +122,7 @@ impl Lane {
     async fn bring(&mut self, transport: &impl Transport, ground: &Ground) {
         loop {
             let now = ground.clock.now();
+            self.hear(now);
             match self.sender.step(now) {
                 Step::Idle => return,
                 Step::Post(body) => {
@@ -127,7 +136,17 @@ impl Lane {
                     }
                 }
                 Step::Wait { until } => {
-                    tokio::time::sleep_until(ground.clock.instant(until).into()).await;
+                    let until = tokio::time::sleep_until(ground.clock.instant(until).into());
+                    // Where nothing can change any more, the time passes.
+                    let mut push = self.push.clone();
+                    let mut changed = async || match push.changed().await {
+                        Ok(()) => (),
+                        Err(_) => std::future::pending().await,
+                    };
+                    tokio::select! {
+                        () = until => {}
+                        () = changed() => {}
+                    }
                 }
                 Step::Bury(letters) => {
                     let result = bury(&letters, &mut self.refusals, ground, now);
@@ -141,6 +160,14 @@ impl Lane {
 }
 
 impl Lane {
+    /// Takes in what a reload has changed.
+    fn hear(&mut self, now: Now) {
+        if self.push.has_changed().unwrap_or(false) {
+            let options = Arc::clone(&self.push.borrow_and_update());
+            self.sender.adopt(&options, now);
+        }
+    }
+
     /// If Loki has just refused a stream because it is one too many: gives it the labels that the
     /// guard leaves it, and lets the guard take one when this has lasted.
     fn make_room(&mut self, ground: &Ground) {

@@ -13,6 +13,8 @@ mod gzip;
 mod behind;
 mod board;
 mod crowd;
+mod current;
+mod exchange;
 mod file_log;
 mod finder;
 mod helper;
@@ -40,6 +42,7 @@ mod rehearsal;
 
 mod agent;
 mod build;
+mod reload;
 mod replay;
 
 #[cfg(test)]
@@ -52,6 +55,7 @@ pub use self::build::Extras;
 pub use self::clock::Clock;
 pub use self::common::Common;
 pub use self::crowd::Crowd;
+pub use self::current::{Current, Setup};
 pub use self::error::AppError;
 pub use self::file_log::FileLog;
 pub use self::files::{Disk, LogFile};
@@ -66,8 +70,9 @@ pub use self::pipes::{Cut, Pipe};
 pub use self::pulse::{Pulse, Pulses};
 pub use self::registry::Registry;
 pub use self::rehearsal::{Effect, Explained, Outcome, Rehearsal, Sent};
+pub use self::reload::{Reloaded, Reloads, Request};
 pub use self::replay::replay;
-pub use self::sources::{Source, base};
+pub use self::sources::{Source, Sources, base};
 pub use self::stdin::{StdinDone, StdinWorker};
 pub use self::wake::{Doorbell, Told};
 pub use self::windows::Windows;

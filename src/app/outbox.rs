@@ -27,6 +27,11 @@ impl Outbox {
         Self((0..tenants).map(|_| Queue::default()).collect())
     }
 
+    /// There are so many tenants now.
+    pub(super) fn grow(&mut self, tenants: usize) {
+        self.0.resize_with(tenants.max(self.0.len()), Queue::default);
+    }
+
     /// Every tenant.
     pub fn tenants(&self) -> impl Iterator<Item = TenantId> + use<> {
         TenantId::first(self.0.len())

@@ -1,5 +1,7 @@
 //! From a line to a sealed batch: what the workers for files and for standard input share.
 
+mod adopt;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use tracing::warn;
 use super::origins::origin;
 use super::outbox::Outbox;
 use super::press::Press;
-use super::sources::{Route, Source, observers, routes};
+use super::sources::{Route, Source, Sources, observers, routes};
 use super::wake::Doorbell;
 use crate::batch::{Batcher, Found, Options, Pushed, Sealed};
 use crate::model::{
@@ -82,7 +84,9 @@ pub struct Stretch {
 /// Parsers and the open batches of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
-    sources: Arc<[Source]>,
+    sources: Sources,
+    /// As in [`Parser::new`].
+    stamps_follow: bool,
     parsers: Vec<Parser>,
     /// Whose lines there are and what they are called in batches, by source and
     /// [`Entry::tenant`].
@@ -93,6 +97,7 @@ pub struct Pipeline {
     /// The guard's window of each source, see `Batcher::find`.
     epochs: Vec<u64>,
     batches: Press,
+    pool: Pool,
     tally: Tally,
     metrics: Metrics,
     /// How many of the streams in the gauge are this worker's.
@@ -103,14 +108,14 @@ impl Pipeline {
     /// A pipeline without lines, for the tenants of `pool`. `stamps_follow` as in [`Parser::new`].
     #[must_use]
     pub fn new(
-        sources: Arc<[Source]>,
+        sources: Sources,
         stamps_follow: bool,
         options: Options,
         pool: Pool,
         metrics: Metrics,
     ) -> Self {
         let (routes, bases) = routes(&sources);
-        let parser = |source: &Source| Parser::new(Arc::clone(&source.plan), stamps_follow);
+        let parser = |source: &Arc<Source>| Parser::new(Arc::clone(&source.plan), stamps_follow);
         let tenants = pool.tenants();
         let batcher = Batcher::new(options, bases, &pool);
         Self {
@@ -120,7 +125,9 @@ impl Pipeline {
             epochs: vec![0; sources.len()],
             routes,
             batches: Press::new(batcher, tenants),
+            pool,
             sources,
+            stamps_follow,
             tally: Tally::default(),
             metrics,
             streams: 0,
@@ -379,7 +386,7 @@ impl Pipeline {
 
     /// All sources.
     #[must_use]
-    pub fn sources(&self) -> &Arc<[Source]> {
+    pub fn sources(&self) -> &Sources {
         &self.sources
     }
 
@@ -393,12 +400,6 @@ impl Pipeline {
     #[must_use]
     pub fn tenant(&self, source: SourceId) -> TenantId {
         self.sources[usize::from(source.0)].tenant
-    }
-
-    /// How many streams are known.
-    #[must_use]
-    pub fn streams(&self) -> usize {
-        self.batches.batcher.streams()
     }
 
     /// Whether there is neither an open nor a sealed batch.

@@ -56,7 +56,7 @@ pub struct Output {
     left: usize,
 }
 
-/// Cuts the [`Output`]s that were made with it, when it is dropped: what is in them then is read,
+/// Cuts the outputs that were made with it, when it is dropped: what is in them then is read,
 /// and no more.
 #[derive(Debug)]
 pub struct Cut {

@@ -6,8 +6,8 @@ use tracing::warn;
 use super::helper::{Helper, Made};
 use super::outbox::Outbox;
 use super::wake::Doorbell;
-use crate::batch::{Batcher, Packer, Piece, Pushed, StreamId};
-use crate::model::{Counts, Entry, FileKey, Now, TenantId};
+use crate::batch::{Base, Batcher, Packer, Piece, Pushed, StreamId};
+use crate::model::{Counts, Entry, FileKey, Now, Pool, SourceId, TenantId};
 
 /// Open batches, whose full pieces are compressed as they fill, and those that are sealed.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ enum Help {
     None,
     /// A thread of this name is started when there is first enough to compress.
     Wanted(String, Doorbell),
-    Running(Helper),
+    Running(Helper, String, Doorbell),
 }
 
 impl Press {
@@ -39,6 +39,38 @@ impl Press {
     /// From now on a thread of this name helps, and rings `bell` when it has sealed a batch.
     pub(super) fn help(&mut self, name: String, bell: Doorbell) {
         self.help = Help::Wanted(name, bell);
+    }
+
+    /// Goes on with other sources, see [`Batcher::adopt`].
+    pub(super) fn adopt(
+        &mut self,
+        metadata: bool,
+        bases: Vec<Base>,
+        pool: &Pool,
+        renumbered: impl Fn(SourceId) -> Option<SourceId>,
+    ) {
+        let tenants = pool.tenants();
+        if self.outbox.tenants().count() < tenants {
+            // Its channels have room for as many batches as there were tenants.
+            self.dismiss();
+            self.outbox.grow(tenants);
+        }
+        self.batcher.adopt(metadata, bases, pool, renumbered);
+    }
+
+    /// Waits for all that the thread that helps has, and ends it; another one is started when it is
+    /// needed.
+    fn dismiss(&mut self) {
+        while let Help::Running(helper, ..) = &mut self.help
+            && helper.is_busy()
+        {
+            let made = helper.wait();
+            self.take(made);
+        }
+        self.help = match std::mem::replace(&mut self.help, Help::None) {
+            Help::Running(_, name, bell) => Help::Wanted(name, bell),
+            help @ (Help::None | Help::Wanted(..)) => help,
+        };
     }
 
     /// [`Batcher::push`].
@@ -78,7 +110,7 @@ impl Press {
     /// Waits until no batch of `tenant` is still being sealed.
     pub(super) fn finish(&mut self, tenant: TenantId) {
         while self.outbox.is_closing(tenant)
-            && let Help::Running(helper) = &mut self.help
+            && let Help::Running(helper, ..) = &mut self.help
         {
             let made = helper.wait();
             self.take(made);
@@ -87,7 +119,7 @@ impl Press {
 
     /// Takes what the thread that helps has made.
     pub(super) fn collect(&mut self) {
-        while let Help::Running(helper) = &mut self.help
+        while let Help::Running(helper, ..) = &mut self.help
             && let Some(made) = helper.ready()
         {
             self.take(made);
@@ -121,7 +153,7 @@ impl Press {
     fn helper(&mut self) -> Option<&mut Helper> {
         if let Help::Wanted(name, bell) = &self.help {
             self.help = match Helper::start(name, self.outbox.tenants().count(), bell.clone()) {
-                Ok(helper) => Help::Running(helper),
+                Ok(helper) => Help::Running(helper, name.clone(), bell.clone()),
                 Err(error) => {
                     warn!(%error, "cannot start a thread that compresses; its worker does it alone");
                     Help::None
@@ -129,7 +161,7 @@ impl Press {
             };
         }
         match &mut self.help {
-            Help::Running(helper) => Some(helper),
+            Help::Running(helper, ..) => Some(helper),
             Help::None | Help::Wanted(..) => None,
         }
     }
@@ -142,8 +174,8 @@ mod tests {
 
     use super::*;
     use crate::app::Told;
-    use crate::batch::{Base, Options, Sealed};
-    use crate::model::{Pool, SourceId, UnixNanos};
+    use crate::batch::{Options, Sealed};
+    use crate::model::UnixNanos;
 
     const TENANT: TenantId = TenantId(0);
     const NOW: Now = Now { mono: Duration::ZERO, wall: UnixNanos(0) };
@@ -153,7 +185,7 @@ mod tests {
         let options = Options {
             bytes_max: 1 << 20,
             age_max: Duration::from_secs(1),
-            streams_max: 10,
+            streams_max: 100,
             metadata: true,
         };
         let names = vec!["level".to_owned()];
@@ -223,5 +255,35 @@ mod tests {
         assert!(press.outbox.is_empty());
         press.seal(TENANT, NOW);
         assert_eq!(press.outbox.take(TENANT).unwrap().entries, 1, "few lines wake nobody");
+    }
+
+    /// More tenants come while a batch is being sealed; then each has one that is.
+    #[test]
+    fn a_thread_that_helps_is_exchanged_when_tenants_come() {
+        const TENANTS: u16 = 30;
+        let pool = Pool::new(8 << 20, || {});
+        let (mut press, streams) = press(&pool);
+        let inbox = helped(&mut press);
+        (0..1000).for_each(|number| push(&mut press, streams, number));
+        press.seal(TENANT, NOW);
+        pool.share_out(vec![1 << 10; usize::from(TENANTS)]);
+        let base = |tenant| Base {
+            tenant: TenantId(tenant),
+            labels: Vec::new(),
+            names: vec!["level".to_owned()],
+        };
+        press.adopt(true, (0..TENANTS).map(base).collect(), &pool, |_| None);
+        assert_eq!(press.outbox.take(TENANT).unwrap().entries, 1000);
+        for tenant in 0..TENANTS {
+            let stream = press.batcher.insert(SourceId(tenant), &["info"], 0).unwrap();
+            (0..300).for_each(|number| push(&mut press, [stream; 2], number));
+        }
+        TenantId::first(TENANTS.into()).for_each(|tenant| press.seal(tenant, NOW));
+        for tenant in TenantId::first(TENANTS.into()) {
+            press.finish(tenant);
+            assert_eq!(press.outbox.take(tenant).unwrap().entries, 300);
+        }
+        assert!(inbox.try_recv().is_ok(), "it has helped");
+        assert_eq!(pool.used(), 0);
     }
 }

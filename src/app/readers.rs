@@ -15,9 +15,10 @@ use super::lane;
 use super::pipeline::Pipeline;
 use super::pulse::Pulse;
 use super::stdin::{READ_BYTES, StdinDone, StdinWorker};
-use super::wake::{Doorbell, Told};
+use super::wake::{Adopt, Doorbell, Told};
 use super::worker::{Done, Worker};
 use crate::batch::Sealed;
+use crate::model::TenantId;
 use crate::telemetry::Metrics;
 
 /// Waiting for memory, a lane or another file is cut short by a ring; this is for rings missed.
@@ -103,6 +104,12 @@ impl FileShell {
                 Told::Found(new) => self.worker.found(new, now, &mut Disk),
                 Told::Renamed(inode, new) => self.worker.renamed(inode, new, now, &mut Disk),
                 Told::Gone(inode) => self.worker.gone(inode, now),
+                Told::Left(inode, closed) => self.worker.leave(inode, closed, now),
+                Told::Adopt(adopt) => {
+                    let Adopt { setup, ways, budget, _done } = *adopt;
+                    self.worker.adopt(&setup, budget);
+                    self.ways.add(ways);
+                }
                 Told::Data(path) => self.worker.hint(&path, now, &mut Disk),
                 Told::Stop => return true,
             }
@@ -161,6 +168,11 @@ impl StdinShell {
                     buf = bytes;
                 }
                 Ok(Told::EndOfInput) => self.worker.end_of_input(),
+                Ok(Told::Adopt(adopt)) => {
+                    let Adopt { setup, ways, _done, .. } = *adopt;
+                    self.worker.adopt(&setup);
+                    self.ways.add(ways);
+                }
                 Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             }
@@ -196,9 +208,23 @@ fn pause(pipeline: &Pipeline, clock: Clock) -> Duration {
 
 /// The ways of a worker's batches to its lanes, by tenant; `None` for one that has no lines here.
 #[derive(Debug)]
-pub(super) struct Ways(pub Vec<Option<mpsc::Sender<Sealed>>>);
+pub(super) struct Ways(Vec<Option<mpsc::Sender<Sealed>>>);
 
 impl Ways {
+    /// These.
+    pub(super) fn new(ways: Vec<(TenantId, mpsc::Sender<Sealed>)>) -> Self {
+        let mut all = Self(Vec::new());
+        all.add(ways);
+        all
+    }
+
+    fn add(&mut self, ways: Vec<(TenantId, mpsc::Sender<Sealed>)>) {
+        for (tenant, way) in ways {
+            self.0.resize_with(self.0.len().max(tenant.idx() + 1), || None);
+            self.0[tenant.idx()] = Some(way);
+        }
+    }
+
     /// Gives each lane what it takes. Returns whether the lanes are still there.
     fn hand_over(&self, pipeline: &mut Pipeline) -> bool {
         let outbox = pipeline.outbox();

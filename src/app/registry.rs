@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::behind::{Lag, Unread};
 use super::known::{Absent, Inner, Lineage, Taken, Tracked, may_be, resume};
 use crate::checkpoint::SavedFile;
 use crate::ledger::Ticket;
-use crate::model::{FileKey, Mark, Now, UnixNanos, is_compressed};
+use crate::model::{FileKey, Mark, Now, SourceId, UnixNanos, is_compressed};
 use crate::parse::Older;
 use crate::tail::{COPY_WITHIN, Kin, News, Resume};
 
@@ -17,10 +17,13 @@ use crate::tail::{COPY_WITHIN, Kin, News, Resume};
 /// it comes back under another name or after a restart.
 const FORGET_AFTER_NANOS: i64 = 7 * 24 * 3_600_000_000_000;
 
+const POISONED: &str = "BUG: a thread panicked while it held the registry";
+
 /// Shared by readers, senders and the checkpoint; locked once or twice a chunk and once a push.
 #[derive(Debug)]
 pub struct Registry {
-    sources: Vec<Arc<str>>,
+    /// Their names, by number.
+    sources: Mutex<Arc<[Arc<str>]>>,
     inner: Mutex<Inner>,
 }
 
@@ -36,7 +39,27 @@ impl Registry {
                 inner.saved.insert(file.identity.inode(), file);
             }
         }
-        Self { sources, inner: Mutex::new(inner) }
+        Self { sources: Mutex::new(sources.into()), inner: Mutex::new(inner) }
+    }
+
+    /// There are these sources now; those of before have their names and places still.
+    pub(super) fn set_sources(&self, names: Vec<Arc<str>>) {
+        *self.sources.lock().expect(POISONED) = names.into();
+    }
+
+    /// What is unread of a file that is not followed at the moment, in bytes.
+    pub(super) fn unread_of(&self, inode: (u64, u64)) -> u64 {
+        let inner = self.inner();
+        let saved = inner.saved.get(&inode);
+        let saved = saved.map(|file| file.size.saturating_sub(file.mark.offset.0));
+        let tracked = inner.files.values().find(|file| file.identity.inode() == inode);
+        saved.or_else(|| tracked.map(|file| file.unread())).unwrap_or_default()
+    }
+
+    /// The files that are followed or not settled, each with its source.
+    pub(super) fn tracked(&self) -> HashMap<(u64, u64), SourceId> {
+        let inner = self.inner();
+        inner.files.values().map(|file| (file.identity.inode(), file.source)).collect()
     }
 
     /// The stems of all files that are known.
@@ -115,8 +138,9 @@ impl Registry {
         if !news.is_empty() {
             inner.set_dirty();
         }
+        let sources = self.names();
         for news in news {
-            inner.note(news, now, &self.sources);
+            inner.note(news, now, &sources);
         }
     }
 
@@ -140,8 +164,8 @@ impl Registry {
         file.ledger.issue(end, tickets, now.mono);
         file.size = file.size.max(end.offset.0);
         file.has_no_line = false;
-        inner.let_go(now.wall, &self.sources);
-        inner.retire_if_done(key, now.wall, &self.sources);
+        inner.let_go(now.wall, &self.names());
+        inner.retire_if_done(key, now.wall, &self.names());
     }
 
     /// What is unread of `file` is no whole line.
@@ -169,7 +193,7 @@ impl Registry {
         let mut inner = self.inner();
         inner.set_dirty();
         inner.releases.push((older, file, seq));
-        inner.let_go(now.wall, &self.sources);
+        inner.let_go(now.wall, &self.names());
     }
 
     /// Whether `file` is closed, and no file is open that may go on where it ended.
@@ -196,9 +220,9 @@ impl Registry {
         for ticket in tickets {
             let Some(file) = inner.file_mut(ticket.file) else { continue };
             file.ledger.settle(ticket.seq);
-            inner.retire_if_done(ticket.file, now.wall, &self.sources);
+            inner.retire_if_done(ticket.file, now.wall, &self.names());
         }
-        inner.let_go(now.wall, &self.sources);
+        inner.let_go(now.wall, &self.names());
     }
 
     /// What the checkpoint has to say of files, if it changed since the last call: all of them as
@@ -228,7 +252,7 @@ impl Registry {
             files.extend(others.map(|(_, file)| keep(file)));
         }
         files.extend(inner.former.values().flatten().map(keep));
-        let sources = self.sources.clone();
+        let sources = self.names();
         Some(files.into_iter().map(move |file| file.into_saved(now, &sources)))
     }
 
@@ -258,13 +282,17 @@ impl Registry {
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let inner = self.inner();
-        let mut files: Vec<_> = inner.files.iter().collect();
+        let (mut files, sources): (Vec<_>, _) = (inner.files.iter().collect(), self.names());
         files.sort_by(|a, b| (&a.1.path, a.0).cmp(&(&b.1.path, b.0)));
-        files.into_iter().map(|(_, file)| file.to_json(&self.sources)).collect()
+        files.into_iter().map(|(_, file)| file.to_json(&sources)).collect()
+    }
+
+    fn names(&self) -> Arc<[Arc<str>]> {
+        Arc::clone(&self.sources.lock().expect(POISONED))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("BUG: a thread panicked while it held the registry")
+        self.inner.lock().expect(POISONED)
     }
 }
 

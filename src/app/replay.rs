@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::{Ended, counted};
 use super::clock::Clock;
 use super::crowd::Crowd;
+use super::current::Current;
 use super::error::AppError;
 use super::lane::{Ground, Lane};
 use super::pipeline::add_in_flight;
@@ -58,6 +59,7 @@ pub async fn replay(
         dead_letters: Some(Arc::new(DeadLetters::at(refused, u64::MAX))),
         health: Arc::default(),
         give_up: stop.clone(),
+        push: watch::channel(Arc::new(options.clone())).1,
     };
     let mut lanes = JoinSet::new();
     let mut open: HashMap<Option<String>, Open> = HashMap::new();
@@ -68,11 +70,10 @@ pub async fn replay(
         let tenant = letter.tenant.clone().or_else(|| options.tenant.clone());
         let of_tenant = open.entry(tenant).or_insert_with_key(|tenant| {
             let (lane, batches) = mpsc::channel(1);
-            let options = Options { tenant: tenant.clone(), ..options.clone() };
             // Nobody listens: the channel alone holds whoever sends.
             let (nobody, _) = Doorbell::new();
-            let crowd = Crowd::new(Arc::from([]), []);
-            let of_lane = Lane::new(&options, batches, nobody, crowd, &ground.health, false);
+            let crowd = Crowd::new(Current::of(Arc::new([])), |_| false);
+            let of_lane = Lane::new(tenant.as_deref(), batches, nobody, crowd, &ground, false);
             let (transport, ground) = (Arc::clone(&transport), ground.clone());
             lanes.spawn(async move { of_lane.run(&*transport, &ground).await });
             Open { lane, letters: Vec::new(), bytes: 0 }

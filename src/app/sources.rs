@@ -3,10 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::batch::Base;
+use crate::checkpoint::Demoted;
 use crate::config::Place;
 use crate::model::{SourceId, TenantId};
 use crate::parse::{Guard, Plan};
 use crate::telemetry::{Metrics, Observer};
+
+/// Every source, by [`SourceId`].
+pub type Sources = Arc<[Arc<Source>]>;
 
 /// A source as the pipelines see it, shared by all workers.
 #[derive(Debug)]
@@ -33,6 +37,14 @@ impl Source {
         std::iter::once(self.tenant).chain(self.others.iter().copied())
     }
 
+    /// The labels that its guard has moved.
+    pub(super) fn demoted(&self) -> Vec<Demoted> {
+        let labels = self.guard().demoted().into_iter();
+        let demoted =
+            |label| Demoted { source: self.name.clone(), label, values_max: self.values_max };
+        labels.map(demoted).collect()
+    }
+
     /// The guard, locked.
     pub fn guard(&self) -> MutexGuard<'_, Guard> {
         self.guard.lock().expect("BUG: a thread panicked while it held a guard")
@@ -55,7 +67,7 @@ pub(super) struct Route {
 
 /// By source, the ways of its lines: that of its own tenant, and of those that its rules name. And
 /// by the number they have in batches, the labels of their streams.
-pub(super) fn routes(sources: &[Source]) -> (Vec<Vec<Route>>, Vec<Base>) {
+pub(super) fn routes(sources: &[Arc<Source>]) -> (Vec<Vec<Route>>, Vec<Base>) {
     let mut bases: Vec<Base> =
         sources.iter().map(|source| base(&source.plan, source.tenant)).collect();
     let numbered = |idx: usize| SourceId(u16::try_from(idx).expect("BUG: too many tenants"));

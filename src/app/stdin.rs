@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
+use super::current::Setup;
 use super::pipeline::{From, Pipeline, Stop, Stretch, Text};
 use super::wake::{Doorbell, Told};
 use super::worker::Done;
-use crate::model::{Counts, FileOffset, Now, SourceId, Stamp, UnixNanos};
+use crate::model::{Counts, FileOffset, Now, Origin, SourceId, Stamp, UnixNanos};
 use crate::parse::{Join, Line, Piece};
 use crate::tail::Cutter;
 use crate::telemetry::Metrics;
@@ -31,6 +32,8 @@ pub struct StdinWorker {
     /// Parsers and the open batch.
     pub pipeline: Pipeline,
     source: SourceId,
+    /// What rules know of where the lines come from.
+    origin: Origin,
     stamp: Stamp,
     /// How much of the input was taken: where the next line begins.
     at: FileOffset,
@@ -63,6 +66,7 @@ impl StdinWorker {
             cutter,
             pipeline,
             source,
+            origin: Origin::default(),
             stamp: Stamp::default(),
             at: FileOffset(0),
             join: Join::default(),
@@ -70,6 +74,21 @@ impl StdinWorker {
             ended: false,
             had_too_old: false,
         }
+    }
+
+    /// The lines come from there.
+    pub(super) fn set_origin(&mut self, origin: Origin) {
+        self.pipeline.set_origin(self.source, &origin);
+        self.origin = origin;
+    }
+
+    /// Goes on with another configuration.
+    pub(super) fn adopt(&mut self, setup: &Setup) {
+        if self.pipeline.would_part(self.source, setup) {
+            self.join.give_up_all();
+        }
+        self.pipeline.adopt(setup);
+        self.pipeline.set_origin(self.source, &self.origin);
     }
 
     /// The pump has read these.
@@ -122,8 +141,11 @@ impl StdinWorker {
     fn take(&mut self, now: Now) -> Option<Stop> {
         self.pipeline.begin(self.source, now);
         let from = From { source: self.source, stretch: None, limit: UnixNanos(i64::MAX) };
-        let mut stop = None;
-        while let Some(line) = self.cutter.line() {
+        let (join, stamp) = (&mut self.join, &mut self.stamp);
+        let mut stop = self.pipeline.unfinished(from, join, stamp, now).err();
+        while stop.is_none()
+            && let Some(line) = self.cutter.line()
+        {
             let input = Counts { lines: 1, bytes: line.input_bytes };
             let text = Line { bytes: line.bytes, truncated_from: line.truncated_from };
             let text = Text::Piece(Piece { line: text, input, at: self.at });

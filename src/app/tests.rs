@@ -52,7 +52,7 @@ impl Bench {
             let options = Config::defaults("").parse_defaults(&name);
             let plan = Arc::new(Plan::compile(&options));
             let guard = Mutex::new(Guard::new(&plan));
-            Source {
+            Arc::new(Source {
                 name: options.source,
                 tenant: TenantId(*tenant),
                 others: vec![],
@@ -60,9 +60,9 @@ impl Bench {
                 plan,
                 guard,
                 values_max: 500,
-            }
+            })
         };
-        let sources: Arc<[Source]> = tenants.iter().enumerate().map(source).collect();
+        let sources: Sources = tenants.iter().enumerate().map(source).collect();
         let names = sources.iter().map(|source| source.name.as_str().into()).collect();
         let metrics = Metrics::new();
         let batch = batch::Options {

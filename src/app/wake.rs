@@ -5,11 +5,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::tail::NewFile;
+use tokio::sync::mpsc;
+
+use super::current::Setup;
+use crate::batch::Sealed;
+use crate::model::TenantId;
+use crate::tail::{Budget, NewFile};
 
 /// Messages that wait for a reader; the sender waits when there are more. Sized so that a scan of
 /// thousands of files is handed over while the reader works.
 const INBOX_MAX: usize = 1024;
+
+/// What a reload changes for a reader thread.
+#[derive(Debug)]
+pub struct Adopt {
+    /// Sources and tenants.
+    pub(super) setup: Setup,
+    /// Ways to lanes that it has not had before, by tenant.
+    pub(super) ways: Vec<(TenantId, mpsc::Sender<Sealed>)>,
+    /// What it may have open.
+    pub(super) budget: Budget,
+    /// Dropped when it is done.
+    pub(super) _done: mpsc::Sender<()>,
+}
 
 /// What a reader thread is told.
 #[derive(Debug)]
@@ -22,6 +40,11 @@ pub enum Told {
     Renamed((u64, u64), NewFile),
     /// A file (device, inode) has no name in the globs any more.
     Gone((u64, u64)),
+    /// A file (device, inode) is of no source any more, or another one's; the other value is
+    /// dropped when it is closed.
+    Left((u64, u64), Arc<()>),
+    /// The configuration has changed.
+    Adopt(Box<Adopt>),
     /// A file may have grown.
     Data(PathBuf),
     /// The pump has read these from standard input.

@@ -19,7 +19,7 @@ const FILES_MANY: usize = 1000;
 
 /// Where the files of all sources are, shared by the readers and asked once a chunk.
 #[derive(Debug)]
-pub struct Windows(Vec<Mutex<Window>>);
+pub struct Windows(Mutex<Vec<Window>>);
 
 #[derive(Debug, Default)]
 struct Window {
@@ -35,25 +35,34 @@ impl Windows {
     /// Windows for so many sources.
     #[must_use]
     pub fn new(sources: usize) -> Self {
-        Self((0..sources).map(|_| Mutex::default()).collect())
+        Self(Mutex::new((0..sources).map(|_| Window::default()).collect()))
+    }
+
+    /// There are so many sources now.
+    pub(super) fn grow(&self, sources: usize) {
+        let mut all = self.all();
+        let sources = sources.max(all.len());
+        all.resize_with(sources, Window::default);
     }
 
     /// A file was found and is on its way to its reader: until [`Windows::arrived`] it may hold
     /// anything, so nobody goes on.
     pub fn expect(&self, source: SourceId) {
-        self.window(source).expected += 1;
+        of(&mut self.all(), source).expected += 1;
     }
 
     /// A file is with its reader, which has said with [`Windows::at`] if it has unread data.
     pub fn arrived(&self, source: SourceId) {
-        let mut window = self.window(source);
+        let mut all = self.all();
+        let window = of(&mut all, source);
         window.expected = window.expected.saturating_sub(1);
     }
 
     /// The latest line time that `file` may be read to, or `CLOSED`.
     #[must_use]
     pub fn limit(&self, source: SourceId, file: FileKey) -> UnixNanos {
-        let window = self.window(source);
+        let mut all = self.all();
+        let window = of(&mut all, source);
         if window.expected != 0 {
             return CLOSED;
         }
@@ -65,7 +74,8 @@ impl Windows {
     /// it was looked at.
     pub fn at(&self, source: SourceId, file: FileKey, time: Option<UnixNanos>) {
         let time = time.unwrap_or(UnixNanos(i64::MIN));
-        let mut window = self.window(source);
+        let mut all = self.all();
+        let window = of(&mut all, source);
         if let Some(before) = window.times.insert(file, time) {
             window.unread.remove(&(before, file));
         }
@@ -74,27 +84,32 @@ impl Windows {
 
     /// `file` has no unread data: nobody waits for it.
     pub fn done(&self, source: SourceId, file: FileKey) {
-        let mut window = self.window(source);
-        if let Some(before) = window.times.remove(&file) {
-            window.unread.remove(&(before, file));
-        }
-        // Thousands of files had unread data at once, and most of them have none now.
-        if FILES_MANY < window.times.capacity() && 8 * window.times.len() < window.times.capacity()
-        {
-            window.times.shrink_to_fit();
-        }
+        of(&mut self.all(), source).done(file);
     }
 
     /// `file` is closed, or cannot be read.
     pub fn forget(&self, file: FileKey) {
-        for source in 0..self.0.len() {
-            self.done(SourceId(u16::try_from(source).expect("BUG: sources are numbered")), file);
-        }
+        self.all().iter_mut().for_each(|window| window.done(file));
     }
 
-    fn window(&self, source: SourceId) -> MutexGuard<'_, Window> {
-        let window = &self.0[usize::from(source.0)];
-        window.lock().expect("BUG: a thread panicked while it held a window")
+    fn all(&self) -> MutexGuard<'_, Vec<Window>> {
+        self.0.lock().expect("BUG: a thread panicked while it held the windows")
+    }
+}
+
+fn of(all: &mut [Window], source: SourceId) -> &mut Window {
+    &mut all[usize::from(source.0)]
+}
+
+impl Window {
+    fn done(&mut self, file: FileKey) {
+        if let Some(before) = self.times.remove(&file) {
+            self.unread.remove(&(before, file));
+        }
+        // Thousands of files had unread data at once, and most of them have none now.
+        if FILES_MANY < self.times.capacity() && 8 * self.times.len() < self.times.capacity() {
+            self.times.shrink_to_fit();
+        }
     }
 }
 

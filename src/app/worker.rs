@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::current::Setup;
 use super::file_log::FileLog;
 use super::joins::{Chain, Joins};
 use super::pipeline::{From, Pipeline, Stop, Stretch, Text};
@@ -11,7 +12,7 @@ use super::registry::Registry;
 use super::windows::{CLOSED, Windows};
 use crate::model::{Counts, FileKey, Files, Mark, Now, SourceId, TenantId, UnixNanos};
 use crate::parse::{Line, Piece};
-use crate::tail::{Chunk, NewFile, News, Reader, Turn};
+use crate::tail::{Budget, Chunk, NewFile, News, Reader, Turn};
 
 /// What the worker knows together with the rest of the agent.
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ pub struct Worker<H> {
     chunk_bytes: u64,
     /// Files that had to wait, in the turns since lines were last taken.
     held: usize,
+    /// Files that are to be left when nothing of them is held any more.
+    leaving: Vec<((u64, u64), Arc<()>)>,
 }
 
 impl<H> Worker<H> {
@@ -64,7 +67,17 @@ impl<H> Worker<H> {
         let chunk_bytes = options.chunk_bytes as u64;
         let joins = Joins::new(options.chunk_bytes);
         let reader = Reader::new(options);
-        Self { reader, pipeline, shared, log, joins, buf: Vec::new(), chunk_bytes, held: 0 }
+        Self {
+            reader,
+            pipeline,
+            shared,
+            log,
+            joins,
+            buf: Vec::new(),
+            chunk_bytes,
+            held: 0,
+            leaving: vec![],
+        }
     }
 
     /// A file was found.
@@ -97,6 +110,32 @@ impl<H> Worker<H> {
         self.tell(now);
     }
 
+    /// A file is of no source any more, or another one's: it is read no further. `closed` is
+    /// dropped when the registry knows that.
+    pub fn leave(&mut self, inode: (u64, u64), closed: Arc<()>, now: Now) {
+        self.leaving.push((inode, closed));
+        self.leave_now(now);
+    }
+
+    /// Leaves those files of which nothing is held; what is held goes out first.
+    fn leave_now(&mut self, now: Now) {
+        for (inode, closed) in std::mem::take(&mut self.leaving) {
+            if self.reader.key_of(inode).is_some_and(|file| self.joins.give_up(file)) {
+                self.leaving.push((inode, closed));
+            } else {
+                self.reader.leave(inode, now);
+                self.tell(now);
+            }
+        }
+    }
+
+    /// Goes on with another configuration, and so many open files.
+    pub(super) fn adopt(&mut self, setup: &Setup, budget: Budget) {
+        self.joins.give_up_of(|source| self.pipeline.would_part(source, setup));
+        self.pipeline.adopt(setup);
+        self.reader.set_budget(budget);
+    }
+
     /// A file may have grown.
     pub fn hint<D: Files<File = H>>(&mut self, path: &Path, now: Now, files: &mut D) {
         self.reader.hint(path, now, files);
@@ -107,8 +146,12 @@ impl<H> Worker<H> {
     /// a tenant without any wait, the others go on.
     pub fn turn<D: Files<File = H>>(&mut self, now: Now, files: &mut D) -> Done {
         let given_up = self.give_up(now, files);
+        if !self.leaving.is_empty() {
+            self.leave_now(now);
+        }
         let (pipeline, bytes) = (&mut self.pipeline, self.chunk_bytes);
-        let (mut denied, mut passed) = (Vec::<(TenantId, Stop)>::new(), 0);
+        // Nothing more of a tenant before what was read before.
+        let (mut denied, mut passed): (Vec<(TenantId, Stop)>, _) = (Vec::from_iter(given_up), 0);
         let turn = self.reader.turn(now, files, &mut self.buf, |source| {
             let tenant = pipeline.tenant(source);
             if !denied.iter().any(|(other, _)| *other == tenant) {
@@ -122,10 +165,10 @@ impl<H> Worker<H> {
         });
         self.tell(now);
         let done = match turn {
-            Turn::Idle(until) if denied.is_empty() || until <= now.mono => {
-                let until = until.min(self.joins.wake_at());
-                given_up.map_or(Done::Idle(until), |stop| stopped(stop, false))
-            }
+            Turn::Idle(until) if denied.is_empty() || until <= now.mono => match given_up {
+                Some((_, stop)) => stopped(stop, false),
+                None => Done::Idle(until.min(self.joins.wake_at())),
+            },
             Turn::Idle(_) if denied.iter().all(|(_, why)| *why == Stop::Busy) => Done::Busy,
             Turn::Idle(_) => Done::NoPermit,
             Turn::Chunk(chunk) => {
@@ -216,12 +259,12 @@ impl<H> Worker<H> {
         stop.map_or(Done::Lines, |stop| stopped(stop, end != chunk.start.offset))
     }
 
-    /// Sends what has begun and will not be ended. Returns why not.
-    fn give_up<D: Files<File = H>>(&mut self, now: Now, files: &mut D) -> Option<Stop> {
+    /// Sends what has begun and will not be ended. Returns whose could not be, and why not.
+    fn give_up<D: Files<File = H>>(&mut self, now: Now, files: &mut D) -> Option<(TenantId, Stop)> {
         while let Some((file, source)) = self.joins.due(&self.shared.registry, now, files) {
             let tenant = self.pipeline.tenant(source);
             if let Err(why) = self.pipeline.reserve(tenant, self.chunk_bytes, now) {
-                return Some(why);
+                return Some((tenant, why));
             }
             let mut chain = self.joins.remove(file)?;
             let registry = &self.shared.registry;
@@ -237,8 +280,8 @@ impl<H> Worker<H> {
             let Stretch { tickets, .. } = self.pipeline.end(source);
             registry.issue(file, mark, tickets, now);
             self.put(file, seq, source, chain, mark, now);
-            if stop.is_some() {
-                return stop;
+            if let Some(stop) = stop {
+                return Some((tenant, stop));
             }
         }
         None

@@ -62,12 +62,29 @@ impl Batcher {
         Self {
             streams: Streams::new(bases, options.streams_max.max(tenants)),
             open: TenantId::first(tenants).map(|tenant| Open::new(pool.of(tenant))).collect(),
-            parts_max: (options.streams_max / tenants).max(1),
+            parts_max: parts_max(&options, tenants),
             options,
             new_tickets: 0,
             spare: Vec::new(),
             full: Vec::new(),
         }
+    }
+
+    /// Goes on with other sources, maybe for more tenants of `pool`: `renumbered` says what a source
+    /// is called now, and is `None` when its lines get other labels. What is open stays so.
+    pub fn adopt(
+        &mut self,
+        metadata: bool,
+        bases: Vec<Base>,
+        pool: &Pool,
+        renumbered: impl Fn(SourceId) -> Option<SourceId>,
+    ) {
+        self.options.metadata = metadata;
+        let tenants = pool.tenants();
+        let new = TenantId::first(tenants).skip(self.open.len());
+        self.open.extend(new.map(|tenant| Open::new(pool.of(tenant))));
+        self.parts_max = parts_max(&self.options, tenants);
+        self.streams.adopt(bases, renumbered);
     }
 
     /// Looks up the stream of a line by its label values.
@@ -285,4 +302,9 @@ impl Batcher {
     pub fn new_tickets(&mut self) -> u32 {
         std::mem::take(&mut self.new_tickets)
     }
+}
+
+/// Most streams in one open batch, so that none of so many tenants takes the whole table.
+fn parts_max(options: &Options, tenants: usize) -> usize {
+    (options.streams_max / tenants).max(1)
 }

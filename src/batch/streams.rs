@@ -11,8 +11,14 @@ use crate::wire;
 /// What an open stream costs beside its entries: its labels twice and its place in the batch.
 const PART_BYTES: usize = 128;
 
+/// The source of streams that no line finds any more.
+const NOBODY: SourceId = SourceId(u16::MAX);
+
+/// An epoch that no guard has: it is asked again.
+const NEVER: u64 = u64::MAX;
+
 /// The labels that all streams of one source share, and the names of those that lines bring.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
     /// Whose they are.
     pub tenant: TenantId,
@@ -107,6 +113,33 @@ impl Streams {
         }
     }
 
+    /// Other sources: `renumbered` says what one is called now, and is `None` when its lines get
+    /// other labels. What is in open batches stays there.
+    pub(super) fn adopt(
+        &mut self,
+        bases: Vec<Base>,
+        renumbered: impl Fn(SourceId) -> Option<SourceId>,
+    ) {
+        assert!(bases.len() < usize::from(NOBODY.0), "BUG: too many sources");
+        self.bases = bases;
+        self.last = None;
+        self.table.clear();
+        for idx in 0..self.slots.len() {
+            let stream = &self.slots[idx];
+            let source = Some(stream.source).filter(|source| *source != NOBODY);
+            let source = source.and_then(&renumbered).unwrap_or(NOBODY);
+            let hash = self.hash(source, values(&stream.key));
+            let stream = &mut self.slots[idx];
+            (stream.source, stream.hash, stream.epoch) = (source, hash, NEVER);
+            stream.used &= source != NOBODY;
+            if source != NOBODY {
+                let id = u32::try_from(idx).expect("BUG: the table is larger than its maximum");
+                let slots = &self.slots;
+                self.table.insert_unique(hash, id, |id| slots[*id as usize].hash);
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -144,7 +177,7 @@ impl Streams {
         let stream = Stream {
             source,
             tenant: base.tenant,
-            hash: self.hash(source, values),
+            hash: self.hash(source, values.iter().map(|value| value.as_bytes())),
             key: key(values),
             labels: base.label_string(values).into(),
             epoch,
@@ -170,7 +203,7 @@ impl Streams {
     }
 
     fn lookup(&self, source: SourceId, values: &[&str]) -> Option<StreamId> {
-        let hash = self.hash(source, values);
+        let hash = self.hash(source, values.iter().map(|value| value.as_bytes()));
         let is_it = |id: &u32| self.slots[*id as usize].is(source, values);
         self.table.find(hash, is_it).map(|id| StreamId(*id))
     }
@@ -190,19 +223,22 @@ impl Streams {
                 continue;
             }
             let hash = stream.hash;
-            let entry = self.table.find_entry(hash, |id| *id as usize == idx);
-            entry.expect("BUG: a stream is not in the table").remove();
+            if stream.source != NOBODY {
+                let entry = self.table.find_entry(hash, |id| *id as usize == idx);
+                entry.expect("BUG: a stream is not in the table").remove();
+            }
             self.last = None;
             return Some(idx);
         }
         None
     }
 
-    fn hash(&self, source: SourceId, values: &[&str]) -> u64 {
+    #[inline]
+    fn hash<'a>(&self, source: SourceId, values: impl Iterator<Item = &'a [u8]>) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write_u16(source.0);
         for value in values {
-            hasher.write(value.as_bytes());
+            hasher.write(value);
             hasher.write_u8(0xff);
         }
         hasher.finish()
@@ -254,4 +290,14 @@ fn key(values: &[&str]) -> Box<[u8]> {
         key.extend_from_slice(value.as_bytes());
     }
     key.into_boxed_slice()
+}
+
+/// The values in a key.
+fn values(mut key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (len, rest) = key.split_first_chunk()?;
+        let (value, rest) = rest.split_at(usize::from(u16::from_le_bytes(*len)));
+        key = rest;
+        Some(value)
+    })
 }

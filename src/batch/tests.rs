@@ -278,3 +278,61 @@ proptest! {
         prop_assert_eq!(pool.used(), 0);
     }
 }
+
+/// What is open goes on under other sources: streams whose labels are the same are known, those of
+/// others are new, and none of them is mixed up.
+#[test]
+fn other_sources_find_their_own_streams() {
+    let pool = pool();
+    let mut batcher = batcher(1 << 20, 10, &pool);
+    put(&mut batcher, &["info", ""], 1, "a");
+    put(&mut batcher, &["error", ""], 2, "b");
+    let base = |tenant, app: &str| Base {
+        tenant: TenantId(tenant),
+        labels: vec![("app".to_owned(), app.to_owned())],
+        names: vec!["level".to_owned(), "event_type".to_owned()],
+    };
+    let bare = batcher.insert(SourceId(1), &["info"], 0).unwrap();
+    let entry =
+        Entry { time: UnixNanos(3), line: "x", labels: &["info"], metadata: &[], tenant: 0 };
+    assert_eq!(batcher.push(bare, &entry, None, Counts::default(), at(0)), Pushed::Taken);
+    pool.share_out(vec![1 << 20, 1 << 20]);
+    let bare = Base { names: vec!["level".to_owned()], ..base(0, "bare") };
+    let bases = vec![base(0, "other"), bare, base(0, "veogen"), base(1, "veogen")];
+    batcher.adopt(true, bases, &pool, |source| (source == SOURCE).then_some(SourceId(2)));
+    let labels = ["info", ""];
+    assert_eq!(batcher.find(SourceId(0), &labels, 0), Found::New);
+    assert_eq!(batcher.find(SourceId(2), &labels, 0), Found::New, "its guard is asked again");
+    let new = batcher.insert(SourceId(1), &["info"], 0).unwrap();
+    assert_eq!(batcher.push(new, &entry, None, Counts::default(), at(0)), Pushed::Taken);
+    let push = |batcher: &mut Batcher, source, line: &str| {
+        let id = batcher.insert(SourceId(source), &labels, 0).unwrap();
+        let entry = Entry { time: UnixNanos(3), line, labels: &labels, metadata: &[], tenant: 0 };
+        batcher.push(id, &entry, None, Counts::default(), at(0))
+    };
+    for (source, line) in [(2, "c"), (0, "d"), (3, "e")] {
+        assert_eq!(push(&mut batcher, source, line), Pushed::Taken);
+    }
+    let sealed = decode(&seal(&mut batcher, at(0)).unwrap());
+    let streams = sealed.streams.iter().map(|stream| (&*stream.labels, stream.entries.len()));
+    assert_eq!(
+        streams.collect::<Vec<_>>(),
+        [
+            (r#"{app="veogen", level="info"}"#, 2),
+            (r#"{app="veogen", level="error"}"#, 1),
+            (r#"{level="info"}"#, 1),
+            (r#"{app="bare", level="info"}"#, 1),
+            (r#"{app="other", level="info"}"#, 1),
+        ]
+    );
+    let closed = batcher.close(TenantId(1), at(0)).unwrap();
+    assert_eq!(Packer::default().seal(closed).0.entries, 1);
+    // Those that nobody finds make room for others.
+    let names = |n: usize| [format!("level {n}"), String::new()];
+    for n in 0..30 {
+        let values = names(n);
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        batcher.insert(SourceId(2), &values, 0).expect("nothing is open");
+    }
+    assert_eq!(batcher.streams(), 10);
+}

@@ -1,6 +1,7 @@
 //! `skald exec`: runs a service and ships what it writes.
 
 use std::io::{self, PipeWriter};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode};
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
@@ -37,10 +38,11 @@ pub(super) fn exec(args: Exec, log: &Log) -> anyhow::Result<ExitCode> {
     if ship.tee {
         bail!("`--tee` is for standard input; what the service writes is copied on anyway");
     }
+    let file = config.clone();
     let Some(config) = configuration(config, &ship)? else { return Ok(ExitCode::from(2)) };
     init_log(log.log_format, log.log_level)?;
     let runtime = setup::runtime()?;
-    let (code, ended) = runtime.block_on(serve(config, ship.deadline, &command))?;
+    let (code, ended) = runtime.block_on(serve(config, file, ship.deadline, &command))?;
     runtime.shutdown_background();
     Ok(match u8::try_from(code).unwrap_or(1) {
         0 if ended.is_some_and(|ended| !ended.is_complete()) => ExitCode::FAILURE,
@@ -49,7 +51,7 @@ pub(super) fn exec(args: Exec, log: &Log) -> anyhow::Result<ExitCode> {
 }
 
 /// Flags, or a file whose source with `stdin: true` is the service.
-fn configuration(file: Option<std::path::PathBuf>, ship: &Ship) -> anyhow::Result<Option<Config>> {
+fn configuration(file: Option<PathBuf>, ship: &Ship) -> anyhow::Result<Option<Config>> {
     let mut config = if let Some(path) = file {
         run::refuse_mix(ship, &[])?;
         let Some(config) = setup::from_file(&path)? else { return Ok(None) };
@@ -70,6 +72,7 @@ fn configuration(file: Option<std::path::PathBuf>, ship: &Ship) -> anyhow::Resul
 /// service has done anything. Returns the exit code of a shell, and what became of the lines.
 async fn serve(
     config: Config,
+    file: Option<PathBuf>,
     deadline: Option<Duration>,
     command: &[String],
 ) -> anyhow::Result<(i32, Option<Ended>)> {
@@ -78,8 +81,10 @@ async fn serve(
     let files = getrlimit(Resource::Nofile);
     let cut = Cut::new().context("cannot make a pipe")?;
     let (pipes, outputs) = pipes(&cut).context("cannot make the outputs of the service")?;
-    let extras = Extras { pipes, end_with_pipes: true, stdin_deadline: deadline };
-    let agent = Service::start(config, extras)?;
+    let stdin_deadline = deadline;
+    let mut extras = Extras { pipes, end_with_pipes: true, stdin_deadline, reloads: None };
+    let reload = file.map(|file| run::reloads(file, &mut extras, Config::label_outputs));
+    let agent = Service::start(config, extras, reload)?;
     if let Some(signal) = signals.end_was_asked() {
         info!("asked to end before the service was started");
         return Ok((SIGNALLED + signal.as_raw(), None));

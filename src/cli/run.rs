@@ -1,12 +1,14 @@
 //! The agent as a process: configuration, signals, exit code.
 
 use std::io::{IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -14,7 +16,7 @@ use tracing::{error, info, warn};
 use super::args::{Cli, Log, Run, Ship};
 use super::setup;
 use crate::admin::{Admin, AdminError, Pages};
-use crate::app::{Agent, Common, Ended, Extras, Pipe};
+use crate::app::{Agent, Common, Ended, Extras, Pipe, Reloaded, Reloads, Request};
 use crate::config::{Config, Input};
 use crate::telemetry::{Metrics, init_log};
 
@@ -25,13 +27,14 @@ pub(super) fn pipe(ship: Ship, log: &Log, out: &mut dyn Write) -> anyhow::Result
         return Ok(ExitCode::from(2));
     }
     let extras = extras(&ship);
-    agent(setup::from_flags(ship, Vec::new())?, extras, log)
+    agent(setup::from_flags(ship, Vec::new())?, extras, None, log)
 }
 
 /// `skald run`.
 pub(super) fn run(args: Run, log: &Log) -> anyhow::Result<ExitCode> {
     let Run { config, ship, globs } = args;
     let extras = extras(&ship);
+    let file = config.clone();
     let config = match config {
         Some(path) => {
             refuse_mix(&ship, &globs)?;
@@ -44,7 +47,7 @@ pub(super) fn run(args: Run, log: &Log) -> anyhow::Result<ExitCode> {
         }
         None => setup::from_flags(ship, globs)?,
     };
-    agent(config, extras, log)
+    agent(config, extras, file, log)
 }
 
 /// A file and flags that say the same thing twice are a mistake, not a guess.
@@ -66,10 +69,15 @@ pub(super) fn refuse_mix(ship: &Ship, globs: &[String]) -> anyhow::Result<()> {
 
 fn extras(ship: &Ship) -> Extras {
     let pipes = if ship.tee { vec![Pipe::stdin(true)] } else { vec![] };
-    Extras { pipes, end_with_pipes: false, stdin_deadline: ship.deadline }
+    Extras { pipes, end_with_pipes: false, stdin_deadline: ship.deadline, reloads: None }
 }
 
-fn agent(config: Option<Config>, extras: Extras, log: &Log) -> anyhow::Result<ExitCode> {
+fn agent(
+    config: Option<Config>,
+    mut extras: Extras,
+    file: Option<PathBuf>,
+    log: &Log,
+) -> anyhow::Result<ExitCode> {
     let Some(config) = config else { return Ok(ExitCode::from(2)) };
     let has_stdin = config.sources.iter().any(|source| source.input == Input::Stdin);
     if !extras.pipes.is_empty() && !has_stdin {
@@ -77,16 +85,47 @@ fn agent(config: Option<Config>, extras: Extras, log: &Log) -> anyhow::Result<Ex
     }
     init_log(log.log_format, log.log_level)?;
     let runtime = setup::runtime()?;
-    let ended = runtime.block_on(serve(config, extras))?;
+    let ended = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        watch_signals(stop.clone())?;
+        let reload = file.map(|file| reloads(file, &mut extras, |_| {}));
+        if let Some(reload) = &reload {
+            reload_on_hangup(reload.clone())?;
+        }
+        Service::start(config, extras, reload)?.run(stop).await
+    })?;
     // Standard input may be stuck in a read that nothing ends: do not wait for its thread.
     runtime.shutdown_background();
     Ok(if ended.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn serve(config: Config, extras: Extras) -> anyhow::Result<Ended> {
-    let stop = CancellationToken::new();
-    watch_signals(stop.clone())?;
-    Service::start(config, extras)?.run(stop).await
+/// Has the agent read `file` again when somebody asks for it, which is done through what is
+/// returned. `change` is what is done to the configuration then.
+pub(super) fn reloads(
+    file: PathBuf,
+    extras: &mut Extras,
+    change: impl Fn(&mut Config) + Send + 'static,
+) -> mpsc::Sender<Request> {
+    let (sender, requests) = mpsc::channel(1);
+    let load = Box::new(move || {
+        let mut config = setup::reload(&file)?;
+        change(&mut config);
+        Ok(config)
+    });
+    extras.reloads = Some(Reloads { load, requests });
+    sender
+}
+
+/// SIGHUP asks for a reload. How it went is in the log.
+fn reload_on_hangup(reload: mpsc::Sender<Request>) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot watch for signals")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let (request, _) = oneshot::channel();
+            let _ = reload.send(request).await;
+        }
+    });
+    Ok(())
 }
 
 /// The agent and its pages.
@@ -98,14 +137,19 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts all that can fail. To be called inside a runtime.
-    pub(super) fn start(config: Config, extras: Extras) -> anyhow::Result<Self> {
+    /// `reload` is how the configuration is read again, where there is a file.
+    pub(super) fn start(
+        config: Config,
+        extras: Extras,
+        reload: Option<mpsc::Sender<Request>>,
+    ) -> anyhow::Result<Self> {
         info!(version = env!("CARGO_PKG_VERSION"), url = config.push.url, "skald starts");
         let admin = config.admin_listen.map(Admin::bind).transpose()?;
         let agent = Agent::start(config, extras, Metrics::new())?;
         let stop_admin = CancellationToken::new();
         let admin = admin.map(|admin| {
-            info!(address = %admin.addr(), "serving /metrics, /ready, /healthy and /files");
-            tokio::spawn(admin.serve(pages(agent.common()), stop_admin.clone()))
+            info!(address = %admin.addr(), "serving /metrics, /ready, /healthy, /files and /reload");
+            tokio::spawn(admin.serve(pages(agent.common(), reload), stop_admin.clone()))
         });
         Ok(Self { agent, admin, stop_admin })
     }
@@ -122,7 +166,7 @@ impl Service {
     }
 }
 
-fn pages(common: &Common) -> Pages {
+fn pages(common: &Common, reload: Option<mpsc::Sender<Request>>) -> Pages {
     let (metrics, ready) = (common.metrics.clone(), common.clone());
     let (healthy, files) = (common.clone(), Arc::clone(&common.registry));
     Pages {
@@ -130,7 +174,19 @@ fn pages(common: &Common) -> Pages {
         not_ready: Box::new(move || ready.not_ready(ready.clock.now())),
         not_healthy: Box::new(move || healthy.not_healthy(healthy.clock.now())),
         files: Box::new(move || files.to_json().to_string()),
+        reload: Box::new(move || Box::pin(ask(reload.clone()))),
     }
+}
+
+/// Has the configuration read again.
+async fn ask(reload: Option<mpsc::Sender<Request>>) -> Reloaded {
+    let Some(reload) = reload else {
+        return Err("skald was started without a configuration file".to_owned());
+    };
+    let (request, reloaded) = oneshot::channel();
+    let is_ending = || "skald is ending".to_owned();
+    reload.send(request).await.map_err(|_| is_ending())?;
+    reloaded.await.map_err(|_| is_ending())?
 }
 
 /// The first signal asks for an orderly end, the second ends at once.

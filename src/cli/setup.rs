@@ -22,6 +22,15 @@ pub(super) fn from_file(path: &Path) -> anyhow::Result<Option<Config>> {
     Ok(loaded.config)
 }
 
+/// Reads a configuration file for an agent that runs. All problems are shown; mistakes are the error
+/// as well.
+pub(super) fn reload(path: &Path) -> Result<Config, String> {
+    let bytes = fs_err::read(path).map_err(|err| err.to_string())?;
+    let loaded = config::load(&bytes, &path.display().to_string(), &config::env);
+    show(&loaded.report);
+    loaded.config.ok_or_else(|| loaded.report.render(false))
+}
+
 /// Makes a configuration of flags.
 pub(super) fn from_flags(ship: Ship, globs: Vec<String>) -> anyhow::Result<Option<Config>> {
     let Some(url) = ship.url else {

@@ -33,7 +33,7 @@ const MET_MAX: usize = 1000;
 /// What to look for.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Of two sources that match a file, the one with the lower id has it.
+    /// Of two sources that match a file, the one that comes first has it.
     pub sources: Vec<SourceGlobs>,
 }
 
@@ -56,6 +56,8 @@ pub struct SourceGlobs {
 pub struct Scanner {
     sources: Vec<(Rules, Vec<Pattern>)>,
     pub(super) seen: Seen,
+    /// What was seen with the globs of before.
+    before: Option<Seen>,
     walked: Option<Now>,
     /// Each folder of the last walk keeps exact change times.
     is_exact: bool,
@@ -69,21 +71,28 @@ impl Scanner {
     /// # Errors
     /// A glob cannot be used.
     pub fn new(options: &Options) -> Result<Self, DiscoverError> {
-        let sources = options.sources.iter().map(|globs| {
+        let sources = options.sources.iter().enumerate().map(|(order, globs)| {
             let patterns: Vec<Pattern> =
                 globs.globs.iter().map(|glob| Pattern::new(glob)).collect::<Result<_, _>>()?;
             let roots = patterns.iter().map(|pattern| pattern.root.clone());
             let link_roots = roots.chain(globs.symlink_roots.iter().cloned()).collect();
             let exclude = Excludes::new(&globs.exclude)?;
-            Ok((Rules { source: globs.source, exclude, link_roots }, patterns))
+            Ok((Rules { order, source: globs.source, exclude, link_roots }, patterns))
         });
         Ok(Self {
             sources: sources.collect::<Result<_, _>>()?,
             seen: Seen::default(),
+            before: None,
             walked: None,
             is_exact: false,
             is_calm: false,
         })
+    }
+
+    /// Goes on with the globs of `new`, which has not looked yet.
+    pub fn adopt(&mut self, new: Self) {
+        let old = std::mem::replace(self, new);
+        self.before = old.before.or(Some(old.seen));
     }
 
     /// Looks, and says what changed since the last call. When no folder changed that costs one
@@ -108,7 +117,11 @@ impl Scanner {
             }
         }
         self.is_exact = self.has_exact_folders();
-        self.seen.finish()
+        let changes = self.seen.finish();
+        match self.before.take() {
+            Some(before) => self.seen.since(before),
+            None => changes,
+        }
     }
 
     /// Whether the last look found nothing changed, and notify tells of each change: then it is

@@ -74,13 +74,28 @@ pub struct Changes {
     pub renamed: Vec<Renamed>,
     /// Files that are found no more: removed, renamed away, or replaced.
     pub gone: Vec<Node>,
+    /// Files that are there and that no glob matches any more, or that are another source's and so
+    /// have appeared as well: the globs have changed.
+    pub left: Vec<Node>,
 }
 
 impl Changes {
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.appeared.is_empty() && self.renamed.is_empty() && self.gone.is_empty()
+        self.appeared.is_empty()
+            && self.renamed.is_empty()
+            && self.gone.is_empty()
+            && self.left.is_empty()
+    }
+}
+
+impl Changes {
+    fn sort(&mut self) {
+        self.appeared.sort_unstable_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
+        self.renamed.sort_by(|a, b| a.path.cmp(&b.path));
+        self.gone.sort();
+        self.left.sort();
     }
 }
 
@@ -136,6 +151,8 @@ struct Place {
 pub(super) struct Name {
     /// No glob matches it, but one matches the stem.
     pub(super) is_outside: bool,
+    /// The place of the source among all.
+    pub(super) order: usize,
     pub(super) source: SourceId,
     /// Whether it is a link, or in a folder behind one.
     pub(super) is_link: bool,
@@ -248,7 +265,11 @@ impl Seen {
         let turn = self.turn;
         for (node, Place { name, .. }) in std::mem::take(&mut self.new_names) {
             let place = self.files.get_mut(&node).expect("BUG: a second name without a first");
-            if place.turn < turn {
+            if place.turn < turn && is_another(&place.name, &name) {
+                changes.gone.push(node);
+                changes.appeared.push(found(node, &name));
+                *place = Place { name, turn };
+            } else if place.turn < turn {
                 let (path, stem) = (Arc::clone(&name.path), Arc::clone(&name.stem));
                 changes.renamed.push(Renamed { node, path, stem });
                 let source = place.name.source;
@@ -265,24 +286,60 @@ impl Seen {
         });
         self.known.retain(|path, known| known.turn == turn || is_hidden(path));
         let new_files = std::mem::take(&mut self.new_files);
-        changes.appeared =
-            new_files.iter().map(|(node, place)| found(*node, &place.name)).collect();
+        changes.appeared.extend(new_files.iter().map(|(node, place)| found(*node, &place.name)));
         if self.files.is_empty() {
             // Thousands, at the first look: the table itself, not a copy.
             self.files = new_files;
         } else {
             self.files.extend(new_files);
         }
-        changes.appeared.sort_unstable_by(|a, b| (a.source, &a.path).cmp(&(b.source, &b.path)));
-        changes.renamed.sort_by(|a, b| a.path.cmp(&b.path));
-        changes.gone.sort();
+        changes.sort();
         self.troubles.log_new();
+        changes
+    }
+
+    /// How this first walk differs from what was seen with other globs. A file that was found under
+    /// another name then, and is there under both, keeps that name until the next walk.
+    pub(super) fn since(&self, before: Self) -> Changes {
+        let mut changes = Changes::default();
+        for (node, place) in &self.files {
+            let (name, found) = (&place.name, found(*node, &place.name));
+            match before.files.get(node).map(|old| &old.name) {
+                Some(old) if is_another(old, name) => {
+                    changes.gone.push(*node);
+                    changes.appeared.push(found);
+                }
+                Some(old) if old.source != name.source => {
+                    changes.left.push(*node);
+                    changes.appeared.push(found);
+                }
+                Some(old) if (&old.path, &old.stem) == (&name.path, &name.stem) => {}
+                Some(_) => {
+                    let Found { node, path, stem, .. } = found;
+                    changes.renamed.push(Renamed { node, path, stem });
+                }
+                None => changes.appeared.push(found),
+            }
+        }
+        for (node, place) in before.files {
+            if self.files.contains_key(&node) {
+                continue;
+            }
+            let is_there = fs_err::metadata(&place.name.path).is_ok_and(|it| Node::of(&it) == node);
+            if is_there { changes.left.push(node) } else { changes.gone.push(node) }
+        }
+        changes.sort();
         changes
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = Found> {
         self.files.iter().map(|(&node, place)| found(node, &place.name))
     }
+}
+
+/// Whether the number of a file has become that of a new one.
+fn is_another(old: &Name, new: &Name) -> bool {
+    old.birth.zip(new.birth).is_some_and(|(old, new)| old != new)
 }
 
 fn found(node: Node, name: &Name) -> Found {

@@ -16,6 +16,8 @@ use crate::model::SourceId;
 /// What the globs of one source share.
 #[derive(Debug)]
 pub(super) struct Rules {
+    /// Its place among the sources.
+    pub(super) order: usize,
     pub(super) source: SourceId,
     pub(super) exclude: Excludes,
     /// Where links may lead: the roots of the source's globs and its `symlink_roots`.
@@ -124,8 +126,9 @@ impl Walk<'_> {
             },
         };
         let stem = stem.unwrap_or_else(|| Arc::clone(&path));
-        let (source, is_link) = (self.rules.source, self.depth > 0);
-        self.admit(node, Name { is_outside, source, is_link, path, stem, birth });
+        let &Rules { order, source, .. } = self.rules;
+        let is_link = self.depth > 0;
+        self.admit(node, Name { is_outside, order, source, is_link, path, stem, birth });
     }
 
     /// The path that the glob matches and that was rotated to `path`, if the name says so.
@@ -199,8 +202,9 @@ impl Walk<'_> {
             targets.insert(name.to_owned(), Arc::clone(&path));
         }
         let stem = self.stem_of(&path, false).unwrap_or_else(|| Arc::clone(&path));
-        let source = self.rules.source;
-        self.admit(node, Name { is_outside: false, source, is_link: true, path, stem, birth });
+        let &Rules { order, source, .. } = self.rules;
+        let (is_outside, is_link) = (false, true);
+        self.admit(node, Name { is_outside, order, source, is_link, path, stem, birth });
     }
 
     fn admit(&mut self, node: Node, name: Name) {

@@ -21,8 +21,6 @@ pub struct Pool {
 
 struct Shared {
     limit: u64,
-    /// What each tenant can always have.
-    share: u64,
     state: Mutex<State>,
     /// Called after bytes came back, so that a reader that found none can try again.
     freed: Box<dyn Fn() + Send + Sync>,
@@ -31,7 +29,10 @@ struct Shared {
 struct State {
     /// By tenant.
     used: Vec<u64>,
-    /// What is used, and the unused rest of each share. Invariant: at most `limit`.
+    /// What each tenant can always have.
+    shares: Vec<u64>,
+    /// What is used, and the unused rest of each share. At most `limit`, but for what tenants have
+    /// taken before others got shares.
     bound: u64,
     /// The most that was ever used.
     peak: u64,
@@ -55,11 +56,28 @@ impl Pool {
         share: u64,
         freed: impl Fn() + Send + Sync + 'static,
     ) -> Self {
+        let (used, shares) = (vec![0; tenants], vec![share; tenants]);
         let bound = share.saturating_mul(tenants as u64);
         assert!(0 < tenants && bound <= limit, "BUG: {tenants} shares of {share} in {limit} bytes");
-        let state = Mutex::new(State { used: vec![0; tenants], bound, peak: 0 });
-        let shared = Shared { limit, share, state, freed: Box::new(freed) };
+        let state = Mutex::new(State { used, shares, bound, peak: 0 });
+        let shared = Shared { limit, state, freed: Box::new(freed) };
         Self { shared: Arc::new(shared), tenant: TenantId::default() }
+    }
+
+    /// Gives tenants other shares; there may be more of them than before, and no fewer.
+    ///
+    /// # Panics
+    /// If the shares are more than the pool.
+    pub fn share_out(&self, shares: Vec<u64>) {
+        let sum: u64 = shares.iter().sum();
+        let mut state = self.shared.state();
+        let is_more = state.used.len() <= shares.len();
+        assert!(is_more && sum <= self.shared.limit, "BUG: {sum} bytes of shares");
+        state.used.resize(shares.len(), 0);
+        state.bound = state.used.iter().zip(&shares).map(|(used, share)| used.max(share)).sum();
+        state.shares = shares;
+        drop(state);
+        (self.shared.freed)();
     }
 
     /// The same pool as `tenant` sees it.
@@ -77,11 +95,11 @@ impl Pool {
 
     /// Takes `bytes` at once, or nothing.
     pub fn take(&self, bytes: u64) -> Option<Permit> {
-        let Shared { limit, share, .. } = *self.shared;
+        let limit = self.shared.limit;
         let mut state = self.shared.state();
-        let used = state.used[self.tenant.idx()];
+        let (used, share) = (state.used[self.tenant.idx()], state.shares[self.tenant.idx()]);
         let more = used.checked_add(bytes)?.max(share) - used.max(share);
-        if limit - state.bound < more {
+        if more != 0 && limit.saturating_sub(state.bound) < more {
             return None;
         }
         state.bound += more;
@@ -177,15 +195,15 @@ impl Permit {
         if bytes == 0 {
             return;
         }
-        let Shared { share, ref freed, .. } = *self.pool.shared;
         let mut state = self.pool.shared.state();
+        let share = state.shares[self.pool.tenant.idx()];
         let used = &mut state.used[self.pool.tenant.idx()];
         assert!(bytes <= *used, "BUG: more permits came back than were taken");
         let less = (*used).max(share) - (*used - bytes).max(share);
         *used -= bytes;
         state.bound -= less;
         drop(state);
-        freed();
+        (self.pool.shared.freed)();
     }
 }
 
@@ -239,5 +257,20 @@ mod tests {
         drop((greedy, used, other));
         assert_eq!(pool.used(), 0);
         assert!(one.take(61).is_none() && one.take(60).is_some());
+    }
+
+    #[test]
+    fn who_comes_later_gets_its_share_when_others_give_it_back() {
+        let pool = Pool::shared(100, 1, 20, || {});
+        let mut greedy = pool.take(100).unwrap();
+        pool.share_out(vec![20, 30]);
+        let two = pool.of(TenantId(1));
+        assert!(two.take(30).is_some(), "a share is there at once, whatever others have");
+        greedy.shrink_to(80);
+        assert!(!greedy.grow(1), "which they give back first");
+        greedy.shrink_to(60);
+        assert!(greedy.grow(10) && !greedy.grow(1));
+        pool.share_out(vec![20, 0]);
+        assert!(greedy.grow(30) && two.take(1).is_none(), "one without lines has no share");
     }
 }

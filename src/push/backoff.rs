@@ -25,6 +25,12 @@ impl Backoff {
         Self { retry, rng: fastrand::Rng::with_seed(seed), tries: 0, holds: 0 }
     }
 
+    /// Other bounds; the next delay is the first one.
+    pub fn adopt(&mut self, retry: Retry) {
+        self.retry = retry;
+        self.reset();
+    }
+
     /// The delay before the next try. A server's own wish is honoured up to [`WAIT_MAX`]; the
     /// jitter comes on top, so that agents that were all told the same do not return together.
     pub fn retry(&mut self, not_before: Option<Duration>) -> Duration {

@@ -162,6 +162,19 @@ impl Sender {
         }
     }
 
+    /// From now on as `options` say, of the same tenant. What is in hand is tried again at once: it
+    /// may be what was wrong that has changed.
+    pub fn adopt(&mut self, options: &Options, now: Now) {
+        (self.metadata, self.one_stream_per_push) =
+            (options.structured_metadata, options.one_stream_per_push);
+        (self.probe_at, self.smaller) = (None, None);
+        self.limiter = Limiter::new(options.bytes_per_second);
+        self.backoff.adopt(options.retry);
+        if let State::Post { not_before, .. } | State::Bury { not_before, .. } = &mut self.state {
+            *not_before = (*not_before).min(now.mono);
+        }
+    }
+
     /// Whose batches it brings.
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {

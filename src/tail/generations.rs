@@ -45,7 +45,7 @@ pub(super) struct Held<H> {
     of: FileKey,
     handle: H,
     new: NewFile,
-    stat: FileStat,
+    pub(super) stat: FileStat,
     /// If its original has still a name then, it is a file of its own.
     until: Option<Duration>,
 }

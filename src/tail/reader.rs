@@ -192,6 +192,27 @@ impl<H> Reader<H> {
         self.look_at = now.mono;
     }
 
+    /// The file that has this number, if it is followed.
+    #[must_use]
+    pub fn key_of(&self, inode: (u64, u64)) -> Option<FileKey> {
+        let idx = self.by_inode.get(&inode)?;
+        self.slots[*idx].as_ref().map(|file| file.key)
+    }
+
+    /// The file is of no source any more, or another one's: it is closed where it is.
+    pub fn leave(&mut self, inode: (u64, u64), now: Now) {
+        self.expect_no_more(inode);
+        self.held.retain(|held| held.stat.identity.inode() != inode);
+        if let Some(&idx) = self.by_inode.get(&inode) {
+            self.close(idx, now);
+        }
+    }
+
+    /// From now on no more than this may be open.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.options.budget = budget;
+    }
+
     /// Nobody is expected to write to the file for long, or somebody is after all.
     pub(super) fn set_gone(&mut self, idx: usize, is_gone: bool, now: Now) {
         let Some(file) = self.slots[idx].as_mut() else { return };

@@ -31,6 +31,7 @@ label!(Reason, reason: &'static str, "Why a line was dropped: `model::Reason::na
 label!(Flag, flag: &'static str, "What was noticed about a line: `model::Flag::name`.");
 label!(Status, status: String, "The status code of Loki's answer, or `failed` without one.");
 label!(Why, why: &'static str, "The cause, as the room that counts it names it.");
+label!(Result, result: &'static str, "`success` or `failure`.");
 label!(State, state: &'static str, "What is done with a file: `FileState::name`.");
 
 impl From<model::Reason> for Reason {

@@ -67,6 +67,21 @@ impl LineMetrics {
     }
 }
 
+impl LineMetrics {
+    /// Whether `metric` is new, or the same as the one of its name.
+    pub(super) fn check(&self, metric: &LineMetric) -> Result<(), String> {
+        match self.known.get(&metric.name) {
+            Some(known) if known.0.metric != *metric => {
+                let name = &metric.name;
+                Err(format!(
+                    "the metric `{name}` is there with another meaning: name it anew, or restart"
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 impl Series {
     fn new(kind: &LineMetricKind) -> Self {
         match kind {

@@ -14,9 +14,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::labels::{FileState, Flag, Label, Reason, Source, State, Status, Tenant, Why};
+use super::labels::{FileState, Flag, Label, Reason, Result, Source, State, Status, Tenant, Why};
 use super::line_metrics::{LineMetrics, Observer};
-use crate::model::{self, Counts, LineMetric};
+use crate::model::{self, Counts, LineMetric, UnixNanos};
 
 /// The `Content-Type` of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -202,6 +202,9 @@ metrics! {
     checkpoint_failures: Counter, "Checkpoints that could not be written";
     checkpoint_age_seconds: Seconds, "Seconds since the last checkpoint was written";
     tee_skipped_bytes: Counter, "Input bytes not copied to standard output by --tee";
+    config_reloads: Family<Result, Counter>, "Times that the configuration was read again, by result";
+    config_reload_failed: Gauge, "1 when the last reload failed and the configuration of before is in force";
+    config_loaded_timestamp_seconds: Seconds, "When the configuration that is in force was read, in Unix time";
     ready: Gauge, "1 while /ready answers 200";
 }
 
@@ -240,6 +243,9 @@ impl Metrics {
         for flag in model::Flag::ALL {
             drop(families.lines_flagged.get_or_create(&flag.into()));
         }
+        for result in ["success", "failure"] {
+            drop(families.config_reloads.get_or_create(&Result { result }));
+        }
         for state in FileState::ALL {
             drop(families.files.get_or_create(&state.into()));
         }
@@ -260,6 +266,29 @@ impl Metrics {
     #[must_use]
     pub fn line_metric(&self, metric: &LineMetric) -> Observer {
         self.of_lines().get(metric)
+    }
+
+    /// The configuration was read again, and taken or not.
+    pub fn reloaded(&self, is_taken: bool, at: UnixNanos) {
+        let result = if is_taken { "success" } else { "failure" };
+        self.config_reloads.get_or_create(&Result { result }).inc();
+        self.config_reload_failed.set(i64::from(!is_taken));
+        if is_taken {
+            self.loaded(at);
+        }
+    }
+
+    /// A configuration is in force from now on.
+    pub fn loaded(&self, at: UnixNanos) {
+        self.config_loaded_timestamp_seconds.set(at.0 as f64 / 1e9);
+    }
+
+    /// Whether rules may make this metric.
+    ///
+    /// # Errors
+    /// Others of its name are there, and the page cannot show both.
+    pub fn check_line_metric(&self, metric: &LineMetric) -> std::result::Result<(), String> {
+        self.of_lines().check(metric)
     }
 
     fn of_lines(&self) -> MutexGuard<'_, LineMetrics> {

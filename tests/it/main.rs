@@ -19,6 +19,7 @@ mod files;
 mod kubernetes;
 mod odd;
 mod push;
+mod reload;
 mod replay;
 mod rules;
 mod shutdown;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skald::app::{
-    Board, Clock, FileLog, Finder, Ground, Pipeline, Registry, Shared, Source, Told, Windows,
+    Board, Clock, FileLog, Finder, Ground, Pipeline, Registry, Shared, Sources, Told, Windows,
     Worker,
 };
 use skald::batch;
@@ -62,7 +62,7 @@ pub(crate) struct Agent {
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Metrics,
     pub(crate) pool: Pool,
-    pub(crate) sources: Arc<[Source]>,
+    pub(crate) sources: Sources,
     pub(crate) ground: Ground,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) mutation: Mutation,
@@ -98,6 +98,7 @@ impl Agent {
             dead_letters: None,
             health: Arc::new(Board::default()),
             give_up: tokio_util::sync::CancellationToken::new(),
+            push: tokio::sync::watch::channel(Arc::new(push_options(knobs))).1,
         };
         let lane = |idx| {
             let options = tail::Options {
@@ -178,6 +179,8 @@ impl Agent {
                 }
                 Told::Renamed(inode, new) => worker.renamed(inode, new, now, disk),
                 Told::Gone(inode) => worker.gone(inode, now),
+                Told::Left(inode, closed) => worker.leave(inode, closed, now),
+                Told::Adopt(_) => unreachable!("nobody reloads"),
                 Told::Wake | Told::Data(_) | Told::Input(_) | Told::EndOfInput | Told::Stop => {}
             }
         });

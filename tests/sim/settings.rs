@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use skald::app::Source;
+use skald::app::{Source, Sources};
 use skald::model::TenantId;
 use skald::parse::{self, Field, Format, Guard, Plan, Rule};
 use skald::push::{self, Auth, Proxy, Retry, StructuredMetadata, Tls};
@@ -11,7 +11,7 @@ use skald::push::{self, Auth, Proxy, Retry, StructuredMetadata, Tls};
 use crate::knobs::Knobs;
 
 /// The sources, in the form of `config`: the odd ones have other rules than the even ones.
-pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
+pub(crate) fn sources(knobs: &Knobs) -> Sources {
     let field = |name: &str, from: &str| Field {
         name: name.to_owned(),
         from: vec![parse::Path(vec![from.to_owned()])],
@@ -47,7 +47,7 @@ pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
             guard_per: Duration::from_secs(3600),
         }));
         let guard = Mutex::new(Guard::new(&plan));
-        Source {
+        Arc::new(Source {
             name,
             tenant: TenantId(0),
             others: Vec::new(),
@@ -55,7 +55,7 @@ pub(crate) fn sources(knobs: &Knobs) -> Arc<[Source]> {
             plan,
             guard,
             values_max: 0,
-        }
+        })
     };
     (0..knobs.sources).map(source).collect()
 }

@@ -49,7 +49,7 @@ fn input(rng: &mut fastrand::Rng, knobs: &Knobs, truth: &mut Truth) -> Vec<u8> {
     truth.generations[0].content.clone()
 }
 
-fn ground(metrics: &Metrics) -> Ground {
+fn ground(metrics: &Metrics, knobs: &Knobs) -> Ground {
     Ground {
         clock: Clock::start(),
         registry: Arc::new(Registry::new(Vec::new(), Vec::new())),
@@ -57,6 +57,7 @@ fn ground(metrics: &Metrics) -> Ground {
         dead_letters: None,
         health: Arc::new(Board::default()),
         give_up: tokio_util::sync::CancellationToken::new(),
+        push: tokio::sync::watch::channel(Arc::new(push_options(knobs))).1,
     }
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn run(seed: u64) -> Result {
         metadata: true,
     };
     let pipeline = Pipeline::new(sources(&knobs), false, options, pool.clone(), metrics.clone());
-    let ground = ground(&metrics);
+    let ground = ground(&metrics, &knobs);
     let mut worker = StdinWorker::new(SourceId(0), knobs.line_bytes, pipeline);
     let mut sender = Sender::new(&push_options(&knobs), rng.u64(..));
     let mut queue: VecDeque<Sealed> = VecDeque::new();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::pipeline::{From, Pipeline, Text};
-use super::super::sources::Source;
+use super::super::sources::{Source, Sources};
 use crate::batch::Options;
 use crate::config::Config;
 use crate::model::{Now, Pool, SourceId, Stamp, TenantId, UnixNanos};
@@ -15,7 +15,7 @@ use crate::telemetry::Metrics;
 fn the_gauge_shows_the_streams_of_all_pipelines() {
     let plan = Arc::new(Plan::compile(&Config::defaults("").parse_defaults("a")));
     let guard = Mutex::new(Guard::new(&plan));
-    let sources: Arc<[Source]> = Arc::new([Source {
+    let sources: Sources = Arc::new([Arc::new(Source {
         name: "a".to_owned(),
         tenant: TenantId(0),
         others: vec![],
@@ -23,7 +23,7 @@ fn the_gauge_shows_the_streams_of_all_pipelines() {
         plan,
         guard,
         values_max: 500,
-    }]);
+    })]);
     let (pool, metrics) = (Pool::new(1 << 20, || {}), Metrics::new());
     let now = Now { mono: Duration::from_secs(1), wall: UnixNanos(1_700_000_000_000_000_000) };
     let options = Options {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::model::{Now, SourceId, UnixNanos};
 
+mod adopt;
 mod changes;
 mod hints;
 mod links;
@@ -79,9 +80,10 @@ impl Tree {
         scanner.troubles().join("\n").replace(&self.path("").display().to_string(), "/")
     }
 
-    /// `+` appeared, `~` appeared as a rotated file, `>` renamed, `-` how many are gone.
+    /// `+` appeared, `~` appeared as a rotated file, `>` renamed, `-` how many are gone, `!` how many
+    /// are left.
     fn changes(&self, scanner: &mut Scanner) -> String {
-        let Changes { appeared, renamed, gone } = scanner.changes(now(0));
+        let Changes { appeared, renamed, gone, left } = scanner.changes(now(0));
         let mut shown: Vec<String> = Vec::new();
         shown.extend(appeared.iter().map(|found| {
             let sign = if found.is_outside { '~' } else { '+' };
@@ -90,6 +92,9 @@ impl Tree {
         shown.extend(renamed.iter().map(|renamed| format!(">{}", self.show(&renamed.path))));
         if !gone.is_empty() {
             shown.push(format!("-{}", gone.len()));
+        }
+        if !left.is_empty() {
+            shown.push(format!("!{}", left.len()));
         }
         shown.join(" ")
     }

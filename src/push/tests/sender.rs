@@ -301,3 +301,22 @@ fn each_push_holds_one_stream_where_that_is_wanted() {
         assert_eq!(settled.isolations, 0);
     }
 }
+
+/// A reload may be what ends the trouble: nothing waits for the end of a delay any more.
+#[test]
+fn other_options_are_tried_at_once() {
+    for code in [401, 503] {
+        let mut shell = Shell::new(&options(), Loki::default());
+        shell.sender.offer(sealed(&lines(0..5, 2), false));
+        assert!(matches!(shell.sender.step(shell.now()), Step::Post(_)));
+        shell.sender.answered(&status(code, "no"), shell.now());
+        // Jitter may be next to nothing.
+        let later = Duration::from_nanos(1);
+        assert!(matches!(shell.sender.step(shell.now()), Step::Wait { until } if later < until));
+        shell.sender.adopt(&Options { one_stream_per_push: true, ..options() }, shell.now());
+        assert!(matches!(shell.sender.step(shell.now()), Step::Post(_)), "{code}");
+        shell.sender.answered(&status(204, ""), shell.now());
+        assert!(matches!(shell.sender.step(shell.now()), Step::Done(_)));
+        assert_eq!(shell.sender.health(), &Health::Fine);
+    }
+}

@@ -13,9 +13,15 @@ pub(crate) struct Metrics(BTreeMap<String, f64>);
 
 /// Status and body of a page; `None` when nobody answers.
 pub(crate) fn page(admin: SocketAddr, path: &str) -> Option<(u16, String)> {
+    ask(admin, "GET", path)
+}
+
+/// As [`page`], with another method.
+pub(crate) fn ask(admin: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(admin).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: skald\r\nConnection: close\r\n\r\n").ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = "Host: skald\r\nConnection: close\r\n\r\n";
+    write!(stream, "{method} {path} HTTP/1.1\r\n{head}").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
