@@ -45,6 +45,7 @@ fn worker(rule: Option<&str>) -> (Worker<LogFile>, Arc<Registry>) {
         tenant: TenantId(0),
         others: Vec::new(),
         place: skald::config::Place::default(),
+        pods: None,
         plan,
         guard,
         values_max: 500,

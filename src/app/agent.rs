@@ -106,6 +106,7 @@ impl Agent {
             )
         });
         let control = builder.control(discovery, inbox)?;
+        builder.follow(&setup, &calls);
         builder.common.metrics.loaded(builder.common.clock.now().wall);
         Ok(Self { builder, readers, pipes, stdin_ended, control: (calls, control), _lock: lock })
     }

@@ -1,7 +1,7 @@
 //! Builds the parts of the agent from its configuration and starts their threads.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use super::control::{self, Call, Discovery};
 use super::crowd::Crowd;
 use super::current::{Current, Setup, numbered};
 use super::error::AppError;
-use super::exchange::Exchange;
 use super::file_log::FileLog;
 use super::finder::Finder;
-use super::lane::{Ground, Lane};
+use super::lane::{Exchange, Ground, Lane};
 use super::pipeline::Pipeline;
 use super::pipes::{Pipe, STDIN};
+use super::pods::kube::{Follower, What};
 use super::readers::{self, FileShell, StdinShell, Ways};
 use super::registry::Registry;
 use super::reload::Reloads;
@@ -34,7 +34,7 @@ use super::windows::Windows;
 use super::worker::{Shared, Worker};
 use crate::batch::{self, Sealed};
 use crate::checkpoint::State;
-use crate::config::{self, Config, Input, READERS_MAX, Start};
+use crate::config::{self, Api, Config, Input, READERS_MAX, Start};
 use crate::discover::{self, Scanner, SourceGlobs};
 use crate::model::{Origin, Pool, SourceId, TenantId};
 use crate::push::{self, DeadLetters, HttpTransport, StructuredMetadata};
@@ -105,6 +105,9 @@ pub(super) struct Builder {
     bells: Arc<Mutex<Vec<Doorbell>>>,
     /// All workers: those that read files first.
     pub(super) staff: Vec<Staff>,
+    /// What is followed of the API of Kubernetes.
+    followed: Vec<(Api, String, What)>,
+    followers: JoinSet<()>,
 }
 
 impl Builder {
@@ -164,6 +167,44 @@ impl Builder {
             lanes: JoinSet::new(),
             bells,
             staff: Vec::new(),
+            followed: Vec::new(),
+            followers: JoinSet::new(),
+        }
+    }
+
+    /// Whether the API of `setup` is the one that is followed, if one is.
+    pub(super) fn can_follow(&self, setup: &Setup) -> Result<(), String> {
+        let own = setup.api();
+        let is_another = |(api, node, _): &(Api, String, What)| {
+            own.is_some_and(|own| own != (api, node.as_str()))
+        };
+        match self.followed.iter().any(is_another) {
+            true => Err("only a restart changes this: kubernetes.api, kubernetes.node".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Follows the API of Kubernetes, as far as rules ask for what it says.
+    pub(super) fn follow(&mut self, setup: &Setup, control: &SyncSender<Call>) {
+        let Some((api, node)) = setup.api() else { return };
+        let waits: Vec<_> = setup.waits().into_iter().flatten().collect();
+        let needs_node = waits.iter().any(|(_, needs_node)| *needs_node);
+        for (what, is_wanted) in [(What::Pods, !waits.is_empty()), (What::Node, needs_node)] {
+            let followed = (api.clone(), node.to_owned(), what);
+            if !is_wanted || self.followed.contains(&followed) {
+                continue;
+            }
+            self.followed.push(followed);
+            let follower = Follower {
+                api: api.clone(),
+                node: node.to_owned(),
+                what,
+                pods: Arc::clone(&setup.pods),
+                control: control.clone(),
+                clock: self.common.clock,
+                metrics: self.common.metrics.clone(),
+            };
+            self.followers.spawn(follower.run());
         }
     }
 
@@ -174,7 +215,10 @@ impl Builder {
     pub(super) fn finder(&self, has_forgotten: bool) -> Finder {
         let from_end = from_end(&self.common.current.setup());
         let (registry, windows) = (Arc::clone(&self.common.registry), Arc::clone(&self.windows));
-        Finder::new(registry, windows, from_end, has_forgotten)
+        let mut finder = Finder::new(registry, windows, from_end, has_forgotten);
+        let setup = self.common.current.setup();
+        finder.set_pods(Arc::clone(&setup.pods), setup.waits());
+        finder
     }
 
     fn pipeline(&self, sources: Sources, stamps_follow: bool) -> Pipeline {

@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::common::Common;
 use super::files::Disk;
 use super::finder::Finder;
+use super::pods::Pods;
 use super::pulse::Pulse;
 use super::wake::{Adopt, Doorbell, Told};
 use crate::checkpoint::{self, CheckpointError, Demoted};
@@ -48,6 +49,8 @@ const SCAN_PAUSE: Duration = Duration::from_millis(50);
 pub(super) enum Call {
     /// There are hints.
     Hints,
+    /// The API of Kubernetes has told of something.
+    Pods,
     /// The configuration has changed.
     Adopt(Box<Change>),
     /// Look for new files no more; go on with the rest.
@@ -64,6 +67,10 @@ pub(super) struct Change {
     pub(super) from_end: Vec<bool>,
     /// By source: whether its files were not looked for before.
     pub(super) fresh: Vec<bool>,
+    /// By source, what its files wait for.
+    pub(super) waits: Vec<Option<(Duration, bool)>>,
+    /// What the API of Kubernetes says.
+    pub(super) pods: Arc<Pods>,
     /// Readers that were started.
     pub(super) readers: Vec<Doorbell>,
     /// What each worker is told first.
@@ -113,6 +120,7 @@ impl Discovery {
     fn adopt(&mut self, change: Change, now: Now) {
         self.workers.extend(change.readers);
         self.finder.adopt(change.from_end, change.fresh);
+        self.finder.set_pods(Arc::clone(&change.pods), change.waits);
         if let Some(scanner) = change.scanner {
             self.scanner.adopt(scanner);
             self.scan(now);
@@ -121,9 +129,10 @@ impl Discovery {
 
     /// Files that waited for others to let go of them.
     fn pass_on_waiting(&mut self, now: Now) {
+        let workers = &self.workers;
+        let tell = |source, told| worker(workers, source).tell(told);
+        self.finder.pods_changed(now, tell);
         if self.finder.is_waiting() {
-            let workers = &self.workers;
-            let tell = |source, told| worker(workers, source).tell(told);
             self.finder.pass_on(Changes::default(), now, tell);
         }
     }
@@ -228,7 +237,7 @@ pub(super) fn run(
         let most = if discovery.as_ref().is_some_and(is_waiting) { WAITING } else { TICK };
         let wait = tick_at.min(scan_at).saturating_sub(now.mono).min(most);
         match calls.recv_timeout(wait) {
-            Ok(Call::Hints) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Call::Hints | Call::Pods) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Call::Adopt(mut change)) => {
                 // Before they hear of files that the change brings.
                 for (bell, adopt) in std::mem::take(&mut change.adopts) {

@@ -138,6 +138,7 @@ mod tests {
             tenant: TenantId(0),
             others: vec![],
             place: crate::config::Place::default(),
+            pods: None,
             plan,
             guard,
             values_max,

@@ -2,10 +2,12 @@
 //! they are.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use super::sources::{Source, Sources};
+use super::pods::Pods;
+use super::sources::{OfPods, Source, Sources};
 use crate::checkpoint::Demoted;
-use crate::config::{self, Config};
+use crate::config::{self, Api, Config};
 use crate::model::{SourceId, TenantId};
 use crate::parse::{Guard, Plan};
 use crate::push::StructuredMetadata;
@@ -27,6 +29,8 @@ pub struct Setup {
     pub tenants: Arc<[Option<String>]>,
     /// Whether structured metadata is sent.
     pub(super) metadata: bool,
+    /// What the API of Kubernetes says of pods.
+    pub(super) pods: Arc<Pods>,
 }
 
 impl Setup {
@@ -38,6 +42,7 @@ impl Setup {
             order: vec![],
             tenants: Arc::new([]),
             metadata: false,
+            pods: Arc::default(),
         };
         nothing.next(config, demoted)
     }
@@ -58,9 +63,9 @@ impl Setup {
             let is_same = old.is_some_and(|old| is_same(old, new));
             match known {
                 Some(_) if is_same => {}
-                Some(idx) => sources[idx] = Arc::new(source(new, &tenants, demoted)),
+                Some(idx) => sources[idx] = Arc::new(source(new, &tenants, demoted, &self.pods)),
                 None => {
-                    sources.push(Arc::new(source(new, &tenants, demoted)));
+                    sources.push(Arc::new(source(new, &tenants, demoted, &self.pods)));
                     configured.push(None);
                 }
             }
@@ -74,6 +79,7 @@ impl Setup {
             order,
             tenants: tenants.into(),
             metadata: config.push.structured_metadata != StructuredMetadata::Off,
+            pods: Arc::clone(&self.pods),
         }
     }
 
@@ -86,6 +92,19 @@ impl Setup {
     /// What the configuration says of a source.
     pub(super) fn of(&self, source: SourceId) -> Option<&config::Source> {
         self.configured.get(usize::from(source.0))?.as_deref()
+    }
+
+    /// The API of Kubernetes, and the node whose pods are asked for.
+    pub(super) fn api(&self) -> Option<(&Api, &str)> {
+        self.configured().find_map(|(_, source)| {
+            let pods = source.place.pods.as_ref()?;
+            Some((pods.api.as_ref()?, pods.node.as_deref()?))
+        })
+    }
+
+    /// By source, what its files wait for, see [`Source::waits`].
+    pub(super) fn waits(&self) -> Vec<Option<(Duration, bool)>> {
+        self.sources.iter().map(|source| source.waits()).collect()
     }
 
     /// The names of all sources.
@@ -122,7 +141,8 @@ impl Current {
     pub(super) fn of(sources: Sources) -> Self {
         let configured = vec![None; sources.len()];
         let (order, tenants) = (vec![], Arc::new([]));
-        Self::new(Setup { sources, configured, order, tenants, metadata: true })
+        let (metadata, pods) = (true, Arc::default());
+        Self::new(Setup { sources, configured, order, tenants, metadata, pods })
     }
 
     /// All sources.
@@ -156,7 +176,12 @@ fn is_same(old: &config::Source, new: &config::Source) -> bool {
     old == new && !old.contains("REDACTED")
 }
 
-fn source(source: &config::Source, tenants: &[Option<String>], demoted: &[Demoted]) -> Source {
+fn source(
+    source: &config::Source,
+    tenants: &[Option<String>],
+    demoted: &[Demoted],
+    pods: &Arc<Pods>,
+) -> Source {
     let id = |name: Option<&str>| {
         let idx = tenants.iter().position(|tenant| tenant.as_deref() == name);
         TenantId(idx.and_then(|idx| u16::try_from(idx).ok()).expect("BUG: no tenant"))
@@ -172,6 +197,10 @@ fn source(source: &config::Source, tenants: &[Option<String>], demoted: &[Demote
         name: source.name.clone(),
         tenant: id(source.tenant.as_deref()),
         place: source.place.clone(),
+        pods: source.place.pods.as_ref().and_then(|of| of.api.as_ref()).map(|api| OfPods {
+            known: Arc::clone(pods),
+            options: (!api.annotations.is_empty()).then(|| source.parse.clone()),
+        }),
         others: plan.tenants().iter().map(|name| id(Some(name))).collect(),
         plan,
         guard: Mutex::new(guard),

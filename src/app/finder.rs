@@ -1,15 +1,20 @@
 //! From what a scan found to what the readers are told: a step without clock, thread or disk.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 use tracing::error;
 
+use super::pods::Pods;
 use super::registry::Registry;
 use super::wake::Told;
 use super::windows::Windows;
-use crate::discover::{Changes, Found, Node, Renamed, age};
+use crate::discover::{Changes, Found, Node, Pod, Renamed, age};
 use crate::model::{Few, Now, SourceId};
 use crate::tail::{Begin, NewFile};
 
@@ -23,6 +28,28 @@ struct Known {
     stem: Arc<Path>,
     /// Its place among the generations of its stem, which never changes.
     rank: Option<i64>,
+}
+
+/// A file of a pod of which nothing is known yet.
+#[derive(Debug)]
+struct Unknown {
+    source: SourceId,
+    uid: String,
+    needs_node: bool,
+    until: Duration,
+}
+
+impl Known {
+    fn found(&self, node: Node) -> Found {
+        let Self { source, path, stem, .. } = self;
+        let (path, stem, source) = (Arc::clone(path), Arc::clone(stem), *source);
+        Found { path, source, node, stem, is_outside: false, birth: None }
+    }
+}
+
+/// Whether the pod of this log asks for not being read.
+fn is_excluded(pods: &Pods, path: &Path) -> bool {
+    Pod::of(path).is_some_and(|pod| pods.asks(pod.uid).exclude)
 }
 
 /// Knows which files are there.
@@ -51,6 +78,15 @@ pub struct Finder {
     has_adopted: bool,
     /// Files that are no more of the source that they were of, until their reader has closed them.
     leaving: HashMap<Node, Arc<()>>,
+    /// What the API of Kubernetes says, and what files of each source wait for.
+    pods: Arc<Pods>,
+    waits: Vec<Option<(Duration, bool)>>,
+    /// Files that are not read before more is known of them, or this time: their pods.
+    unknown: HashMap<Node, Unknown>,
+    /// Files whose pods ask for not being read.
+    excluded: HashMap<Node, Found>,
+    /// [`Pods::changes`] when that was last looked at.
+    changes: u64,
     /// Those that are of another source now: it goes on when what was read before is settled.
     waiting: Vec<Found>,
 }
@@ -77,6 +113,11 @@ impl Finder {
             has_forgotten,
             is_first: true,
             has_adopted: false,
+            pods: Arc::default(),
+            waits: Vec::new(),
+            unknown: HashMap::new(),
+            excluded: HashMap::new(),
+            changes: 0,
             leaving: HashMap::new(),
             waiting: Vec::new(),
         }
@@ -88,6 +129,62 @@ impl Finder {
         (self.from_end, self.fresh, self.has_adopted) = (from_end, fresh, true);
     }
 
+    /// What files of each source wait for.
+    pub(super) fn set_pods(&mut self, pods: Arc<Pods>, waits: Vec<Option<(Duration, bool)>>) {
+        (self.pods, self.waits) = (pods, waits);
+    }
+
+    /// Tells the readers of files of which enough is known now, and of those whose pods ask for being
+    /// read or not.
+    pub(super) fn pods_changed(&mut self, now: Now, mut tell: impl FnMut(SourceId, Told)) {
+        let changes = self.pods.changes();
+        if std::mem::replace(&mut self.changes, changes) != changes {
+            self.look_for_excluded(now, &mut tell);
+        }
+        let pods = &self.pods;
+        self.unknown.retain(|node, of| {
+            let is_known = pods.has(&of.uid, of.needs_node);
+            if is_known {
+                tell(of.source, Told::Known(inode(*node)));
+            }
+            !is_known && now.mono < of.until
+        });
+    }
+
+    fn look_for_excluded(&mut self, now: Now, tell: &mut impl FnMut(SourceId, Told)) {
+        let may_be =
+            |source: SourceId| self.waits.get(usize::from(source.0)).is_some_and(Option::is_some);
+        let of = self.by_node.iter().filter(|(_, known)| may_be(known.source));
+        let out: Vec<Found> = of
+            .filter(|(_, known)| is_excluded(&self.pods, &known.path))
+            .map(|(node, known)| known.found(*node))
+            .collect();
+        for found in out {
+            self.forget(found.node);
+            self.leave(found.node, found.source, tell);
+            self.excluded.insert(found.node, found);
+        }
+        let pods = &self.pods;
+        let back = self.excluded.extract_if(|_, found| !is_excluded(pods, &found.path));
+        let appeared: Vec<Found> = back.map(|(_, found)| found).collect();
+        if !appeared.is_empty() {
+            self.pass_on(Changes { appeared, ..Changes::default() }, now, tell);
+        }
+    }
+
+    /// From when on a file is read.
+    fn not_before(&mut self, found: &Found, now: Now) -> Duration {
+        let wait = self.waits.get(usize::from(found.source.0)).copied().flatten();
+        let Some((wait, needs_node)) = wait else { return Duration::ZERO };
+        let Some(pod) = Pod::of(&found.path) else { return Duration::ZERO };
+        if wait == Duration::ZERO || self.pods.has(pod.uid, needs_node) {
+            return Duration::ZERO;
+        }
+        let (until, uid) = (now.mono + wait, pod.uid.to_owned());
+        self.unknown.insert(found.node, Unknown { source: found.source, uid, needs_node, until });
+        until
+    }
+
     /// Whether files wait for others to let go of them.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -96,7 +193,10 @@ impl Finder {
     /// Files that have to wait, until they need not.
     fn sort_out(&mut self, changes: &mut Changes, tell: &mut impl FnMut(SourceId, Told)) {
         changes.appeared.append(&mut self.waiting);
-        if !self.has_adopted || changes.appeared.is_empty() {
+        let pods = &self.pods;
+        let out = changes.appeared.extract_if(.., |found| is_excluded(pods, &found.path));
+        self.excluded.extend(out.map(|found| (found.node, found)));
+        if !(self.has_adopted || self.changes != 0) || changes.appeared.is_empty() {
             return;
         }
         let tracked = self.registry.tracked();
@@ -133,6 +233,7 @@ impl Finder {
     /// Takes a file out of all that is known.
     fn forget(&mut self, node: Node) -> Option<Known> {
         self.waiting.retain(|found| found.node != node);
+        self.excluded.remove(&node);
         let known = self.by_node.remove(&node)?;
         if let Some(nodes) = self.stems.get_mut(&known.stem) {
             nodes.retain(|other| *other != node);
@@ -203,9 +304,10 @@ impl Finder {
         }
         for (found, begin) in changes.appeared.iter().zip(begins) {
             let rank = self.rank(found.node);
+            let not_before = self.not_before(found, now);
             if let Some(known) = self.by_node.get(&found.node) {
                 let new = self.new_file(found.node, known, begin, rank);
-                tell(found.source, Told::Found(NewFile { birth: found.birth, ..new }));
+                tell(found.source, Told::Found(NewFile { birth: found.birth, not_before, ..new }));
             }
         }
         for path in left {
@@ -285,7 +387,8 @@ impl Finder {
         let (path, stem, source) = (Arc::clone(path), Arc::clone(stem), *source);
         let inode = inode(node);
         let known = self.registry.resume(inode, &path, &stem);
-        NewFile { path, stem, inode: Some(inode), birth: None, source, known, begin, rank }
+        let (inode, birth, not_before) = (Some(inode), None, Duration::ZERO);
+        NewFile { path, stem, inode, birth, source, known, begin, rank, not_before }
     }
 
     fn renamed(
@@ -295,7 +398,10 @@ impl Finder {
     ) -> Option<(SourceId, NewFile)> {
         let Renamed { node, path, stem } = renamed;
         let stem = self.stem(path, stem);
-        if let Some(waiting) = self.waiting.iter_mut().find(|found| found.node == *node) {
+        let excluded = self.excluded.get_mut(node).into_iter();
+        if let Some(waiting) =
+            self.waiting.iter_mut().chain(excluded).find(|found| found.node == *node)
+        {
             (waiting.path, waiting.stem) = (Arc::clone(path), stem);
             return None;
         }
@@ -323,145 +429,4 @@ impl Finder {
 
 fn inode(node: Node) -> (u64, u64) {
     (node.device, node.inode)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::model::{FileKey, Identity, Mark, UnixNanos};
-    use crate::tail::News;
-
-    const NOW: Now = Now { mono: Duration::from_secs(1), wall: UnixNanos(0) };
-
-    struct Bench {
-        finder: Finder,
-        registry: Arc<Registry>,
-        /// What was told, with what the readers have not done yet.
-        told: Vec<(u16, Told)>,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let names = vec!["a".into(), "b".into()];
-            let registry = Arc::new(Registry::new(names, Vec::new()));
-            let windows = Arc::new(Windows::new(2));
-            let finder = Finder::new(Arc::clone(&registry), windows, vec![false; 2], false);
-            Self { finder, registry, told: Vec::new() }
-        }
-
-        fn pass_on(&mut self, changes: Changes) -> String {
-            let told = &mut self.told;
-            self.finder.pass_on(changes, NOW, |source, it| told.push((source.0, it)));
-            let show = |(source, told): &(u16, Told)| {
-                if let Told::Found(new) = told {
-                    format!("{source}+{}", new.path.display())
-                } else if let Told::Left(inode, _) = told {
-                    format!("{source}!{}", inode.1)
-                } else {
-                    format!("{source}?")
-                }
-            };
-            self.told.iter().map(show).collect::<Vec<_>>().join(" ")
-        }
-
-        fn opened(&self, inode: u64, path: &str) {
-            let path = shared(path);
-            let opened = News::Opened {
-                file: FileKey(inode),
-                source: SourceId(0),
-                stem: Arc::clone(&path),
-                path,
-                identity: Identity { device: 1, inode, birth: None },
-                start: Mark::default(),
-                size: 100,
-                kin: None,
-                waits: false,
-            };
-            self.registry.note(&[opened], NOW);
-        }
-
-        /// The highest rank that was given.
-        fn rank(&self) -> i64 {
-            let rank =
-                |told: &Told| if let Told::Found(new) = told { Some(new.rank) } else { None };
-            self.told.iter().filter_map(|(_, told)| rank(told)).max().expect("a file was found")
-        }
-    }
-
-    fn node(inode: u64) -> Node {
-        Node { device: 1, inode }
-    }
-
-    fn found(source: u16, inode: u64, path: &str) -> Found {
-        let path = shared(path);
-        let stem = shared(path.to_string_lossy().trim_end_matches(".1"));
-        let (source, node) = (SourceId(source), node(inode));
-        Found { path, source, node, stem, is_outside: false, birth: None }
-    }
-
-    fn shared(path: &str) -> Arc<Path> {
-        Path::new(path).into()
-    }
-
-    fn appeared(found: Vec<Found>) -> Changes {
-        Changes { appeared: found, ..Changes::default() }
-    }
-
-    /// Its generations may all be gone and still be read.
-    #[test]
-    fn a_new_file_is_behind_all_that_had_its_name() {
-        let mut bench = Bench::new();
-        bench.pass_on(appeared(vec![found(0, 1, "/a"), found(0, 2, "/a.1")]));
-        let highest = bench.rank();
-        bench.pass_on(Changes { gone: vec![node(1), node(2)], ..Changes::default() });
-        bench.told.clear();
-        bench.pass_on(appeared(vec![found(0, 3, "/a")]));
-        assert!(highest < bench.rank(), "{highest} {}", bench.rank());
-    }
-
-    #[test]
-    fn a_file_goes_to_another_source_when_the_first_has_let_go_of_it() {
-        let mut bench = Bench::new();
-        assert_eq!(
-            bench.pass_on(appeared(vec![found(0, 1, "/a"), found(0, 2, "/b")])),
-            "0+/a 0+/b"
-        );
-        bench.opened(1, "/a");
-        bench.told.clear();
-        bench.finder.adopt(vec![false; 2], vec![true; 2]);
-        let changes = Changes { left: vec![node(1)], ..appeared(vec![found(1, 1, "/a")]) };
-        assert_eq!(bench.pass_on(changes), "0!1");
-        // A generation that was written behind it.
-        let renamed = Renamed { node: node(1), path: shared("/a.1"), stem: shared("/a") };
-        let changes = Changes { renamed: vec![renamed], ..appeared(vec![found(1, 3, "/a")]) };
-        assert_eq!(bench.pass_on(changes), "0!1");
-        assert!(bench.finder.is_waiting());
-        // It is closed, but not settled.
-        bench.told.clear();
-        assert_eq!(bench.pass_on(Changes::default()), "");
-        bench.registry.note(&[News::Closed { file: FileKey(1) }], NOW);
-        assert_eq!(bench.pass_on(appeared(vec![found(1, 4, "/c")])), "1+/c 1+/a 1+/a.1");
-        assert!(!bench.finder.is_waiting());
-        bench.told.clear();
-        // One that is gone before that is waited for no more.
-        bench.opened(2, "/b");
-        let changes = Changes { left: vec![node(2)], ..appeared(vec![found(1, 2, "/b")]) };
-        assert_eq!(bench.pass_on(changes), "0!2");
-        assert_eq!(bench.pass_on(Changes { gone: vec![node(2)], ..Changes::default() }), "0!2");
-        assert!(!bench.finder.is_waiting());
-    }
-
-    /// A scan that misses a file under both of its names takes it for one that is gone.
-    #[test]
-    fn a_file_that_another_source_still_reads_is_taken_from_it() {
-        let mut bench = Bench::new();
-        bench.pass_on(appeared(vec![found(0, 1, "/a")]));
-        bench.opened(1, "/a");
-        bench.finder.adopt(vec![false; 2], vec![true; 2]);
-        bench.pass_on(Changes { gone: vec![node(1)], ..Changes::default() });
-        bench.told.clear();
-        assert_eq!(bench.pass_on(appeared(vec![found(1, 1, "/a")])), "0!1");
-    }
 }

@@ -1,6 +1,10 @@
 //! One worker's way to Loki for one tenant: takes its sealed batches in order and settles what
 //! became of them.
 
+mod exchange;
+
+pub(super) use self::exchange::Exchange;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,25 +1,26 @@
 //! From a line to a sealed batch: what the workers for files and for standard input share.
 
 mod adopt;
+mod place;
+mod variants;
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::warn;
-
+use self::place::{Place, Taken};
+use self::variants::Variants;
 use super::origins::origin;
 use super::outbox::Outbox;
 use super::press::Press;
 use super::sources::{Route, Source, Sources, observers, routes};
 use super::wake::Doorbell;
-use crate::batch::{Batcher, Found, Options, Pushed, Sealed};
+use crate::batch::{Batcher, Options, Sealed};
 use crate::model::{
-    Counts, Entry, FileKey, FileOffset, Flag, Now, OUTPUTS, Origin, Pool, Reason, SourceId, Stamp,
+    Counts, FileKey, FileOffset, Flag, Now, OUTPUTS, Origin, Pool, Reason, SourceId, Stamp,
     TenantId, UnixNanos,
 };
-use crate::parse::{Admit, Join, Parser, Piece, Verdict};
+use crate::parse::{Join, Parser, Piece, Verdict};
 use crate::telemetry::{Metrics, Observer, SourceCounters};
 
 /// Where a line comes from.
@@ -88,8 +89,9 @@ pub struct Pipeline {
     /// As in [`Parser::new`].
     stamps_follow: bool,
     parsers: Vec<Parser>,
+    variants: Variants,
     /// Whose lines there are and what they are called in batches, by source and
-    /// [`Entry::tenant`].
+    /// `Entry::tenant`.
     routes: Vec<Vec<Route>>,
     counters: Vec<SourceCounters>,
     /// The metrics of rules, by source and place in `Plan::metrics`.
@@ -123,6 +125,7 @@ impl Pipeline {
             counters: sources.iter().map(|source| metrics.source(&source.name)).collect(),
             observers: sources.iter().map(|source| observers(source, &metrics)).collect(),
             epochs: vec![0; sources.len()],
+            variants: Variants::default(),
             routes,
             batches: Press::new(batcher, tenants),
             pool,
@@ -143,21 +146,34 @@ impl Pipeline {
     /// Lines of `source` follow: its guard may have moved a label, or begun to count anew.
     pub fn begin(&mut self, source: SourceId, now: Now) {
         let idx = usize::from(source.0);
+        self.variants.put_back(idx, &mut self.parsers[idx]);
+        self.meet(idx, now);
+    }
+
+    /// What the guard has moved is known to the parser.
+    fn meet(&mut self, idx: usize, now: Now) {
         let mut guard = self.sources[idx].guard();
         self.epochs[idx] = guard.epoch(now);
         self.parsers[idx].set_demoted(guard.flags());
     }
 
-    /// Whether the rules of `source` ask where lines come from.
+    /// Whether it matters where lines of `source` come from.
     #[must_use]
     pub fn wants_origin(&self, source: SourceId) -> bool {
-        self.sources[usize::from(source.0)].plan.wants_origin()
+        let source = &self.sources[usize::from(source.0)];
+        source.plan.wants_origin() || source.may_be_asked()
     }
 
-    /// The lines of `source` that follow are from the file at `path`.
+    /// The lines of `source` that follow are from the file at `path`; after [`Pipeline::begin`].
     pub fn set_path(&mut self, source: SourceId, path: &Path) {
         let idx = usize::from(source.0);
-        self.parsers[idx].set_origin(&origin(&self.sources[idx].place, path));
+        let of = &*self.sources[idx];
+        let parser = &mut self.parsers[idx];
+        if self.variants.choose(idx, of, path, self.stamps_follow, parser) {
+            parser.set_demoted(of.guard().flags());
+        }
+        let known = of.pods.as_ref().map(|pods| &*pods.known);
+        parser.set_origin(&origin(&of.place, path, known));
     }
 
     /// Where the lines of `source` that follow come from, if that is no file.
@@ -226,7 +242,7 @@ impl Pipeline {
                 }
                 Some(Taken::Yes) => self.batches.batcher.add_to_last(tenant, join.end()),
                 Some(Taken::Again) => {
-                    self.begin(from.source, now);
+                    self.meet(idx, now);
                     self.metrics.labels_demoted.inc();
                     continue;
                 }
@@ -393,7 +409,7 @@ impl Pipeline {
     /// How long lines of `source` wait for those that follow in the same entry.
     #[must_use]
     pub fn wait(&self, source: SourceId) -> Option<Duration> {
-        self.sources[usize::from(source.0)].plan.wait()
+        self.parsers[usize::from(source.0)].wait()
     }
 
     /// Whose lines `source` has.
@@ -414,82 +430,4 @@ pub(super) fn add_in_flight(metrics: &Metrics, counts: Counts, sign: i64) {
     let signed = |count: u64| sign * i64::try_from(count).unwrap_or(i64::MAX);
     metrics.lines_in_flight.inc_by(signed(counts.lines));
     metrics.bytes_in_flight.inc_by(signed(counts.bytes));
-}
-
-enum Taken {
-    Yes,
-    Moved,
-    Dropped(Reason),
-    /// A label was demoted: the line is to be parsed anew.
-    Again,
-    Not(Stop),
-}
-
-/// Where an entry goes.
-struct Place<'a> {
-    batches: &'a mut Press,
-    source: &'a Source,
-    epoch: u64,
-    route: Route,
-}
-
-impl Place<'_> {
-    fn take(mut self, from: From, entry: &Entry<'_>, input: Counts, now: Now) -> Taken {
-        let stream = match self.batches.batcher.find(self.route.base, entry.labels, self.epoch) {
-            Found::Known(stream) => stream,
-            Found::New => {
-                if self.explodes(entry, now) {
-                    return Taken::Again;
-                }
-                let mut make =
-                    || self.batches.batcher.insert(self.route.base, entry.labels, self.epoch);
-                match make() {
-                    Some(stream) => stream,
-                    None => {
-                        // All streams that are remembered are in the open batch.
-                        if let ControlFlow::Break(stop) = self.seal(now) {
-                            return Taken::Not(stop);
-                        }
-                        return self.take(from, entry, input, now);
-                    }
-                }
-            }
-        };
-        match self.batches.push(stream, entry, from.stretch, input, now) {
-            Pushed::Taken => Taken::Yes,
-            Pushed::Moved => Taken::Moved,
-            Pushed::NoPermit => Taken::Not(Stop::NoPermit),
-            Pushed::Full => match self.seal(now) {
-                ControlFlow::Continue(()) => self.take(from, entry, input, now),
-                ControlFlow::Break(stop) => Taken::Not(stop),
-            },
-        }
-    }
-
-    fn seal(&mut self, now: Now) -> ControlFlow<Stop> {
-        let tenant = self.route.tenant;
-        self.batches.finish(tenant);
-        if !self.batches.outbox.is_empty_for(tenant) {
-            self.batches.outbox.set_stuck(tenant);
-            return ControlFlow::Break(Stop::Busy);
-        }
-        self.batches.seal(tenant, now);
-        ControlFlow::Continue(())
-    }
-
-    /// Whether the guard took a label away because of this entry.
-    fn explodes(&self, entry: &Entry<'_>, now: Now) -> bool {
-        let Admit::Demote(demotion) = self.source.guard().admit(entry.labels, now) else {
-            return false;
-        };
-        warn!(
-            source = self.source.name,
-            label = demotion.label,
-            values = demotion.count,
-            example = demotion.example,
-            "a label has too many values and becomes structured metadata; list it under \
-             `metadata` in the rules, or raise `guard.values_max`",
-        );
-        true
-    }
 }

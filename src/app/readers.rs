@@ -104,6 +104,7 @@ impl FileShell {
                 Told::Found(new) => self.worker.found(new, now, &mut Disk),
                 Told::Renamed(inode, new) => self.worker.renamed(inode, new, now, &mut Disk),
                 Told::Gone(inode) => self.worker.gone(inode, now),
+                Told::Known(inode) => self.worker.release(inode, now),
                 Told::Left(inode, closed) => self.worker.leave(inode, closed, now),
                 Told::Adopt(adopt) => {
                     let Adopt { setup, ways, budget, _done } = *adopt;

@@ -13,6 +13,7 @@ use super::agent::Agent;
 use super::build::{self, Builder};
 use super::control::{self, Call, Change};
 use super::current::{Setup, numbered};
+use super::pods::kube::chain;
 use super::wake::{Adopt, Doorbell};
 use crate::config::{Config, Input};
 use crate::push::HttpTransport;
@@ -80,6 +81,7 @@ impl Agent {
                 builder.common.metrics.check_line_metric(metric)?;
             }
         }
+        builder.can_follow(&setup)?;
         let transport = HttpTransport::new(config.push.clone()).map_err(|err| chain(&err))?;
         let scanner = build::scanner(&setup).map_err(|err| chain(&err))?;
         builder.common.pool.share_out(setup.shares(config.tenant_share()));
@@ -98,10 +100,13 @@ impl Agent {
             scanner,
             from_end: build::from_end(&setup),
             fresh: fresh(&before, &setup),
+            waits: setup.waits(),
+            pods: Arc::clone(&setup.pods),
             readers: readers.iter().map(|(bell, _)| bell.clone()).collect(),
             _done: done,
         };
         builder.config = config;
+        builder.follow(&setup, &self.control.0);
         self.readers.extend(readers);
         tell(self.control.0.clone(), change, finished).await;
         Ok(differences(&before, &setup))
@@ -191,14 +196,4 @@ fn differences(before: &Setup, after: &Setup) -> String {
     }
     let count = after.order.len();
     format!("sources {count}, of them new {new}, changed {changed}; gone {gone}")
-}
-
-fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(err) = source {
-        text = format!("{text}: {err}");
-        source = err.source();
-    }
-    text
 }

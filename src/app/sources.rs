@@ -1,12 +1,14 @@
 //! The sources as the pipelines see them, and the ways of their lines.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
+use super::pods::Pods;
 use crate::batch::Base;
 use crate::checkpoint::Demoted;
 use crate::config::Place;
 use crate::model::{SourceId, TenantId};
-use crate::parse::{Guard, Plan};
+use crate::parse::{self, Guard, Plan};
 use crate::telemetry::{Metrics, Observer};
 
 /// Every source, by [`SourceId`].
@@ -23,6 +25,8 @@ pub struct Source {
     pub others: Vec<TenantId>,
     /// What the paths of its files say.
     pub place: Place,
+    /// What the API of Kubernetes says of them.
+    pub pods: Option<OfPods>,
     /// Its compiled rules.
     pub plan: Arc<Plan>,
     /// Counts the values of its labels.
@@ -31,10 +35,35 @@ pub struct Source {
     pub values_max: u32,
 }
 
+/// What a source knows of pods.
+#[derive(Debug)]
+pub struct OfPods {
+    /// All that is known.
+    pub known: Arc<Pods>,
+    /// What the source's plan was compiled from, if pods may have other plans.
+    pub options: Option<parse::Options>,
+}
+
 impl Source {
+    /// Whether pods may ask for something.
+    pub(super) fn may_be_asked(&self) -> bool {
+        let api = self.place.pods.as_ref().and_then(|pods| pods.api.as_ref());
+        api.is_some_and(|api| !api.annotations.is_empty())
+    }
+
     /// Whose lines it may have.
     pub fn tenants(&self) -> impl Iterator<Item = TenantId> {
         std::iter::once(self.tenant).chain(self.others.iter().copied())
+    }
+
+    /// How long the first line of a pod waits for what the API says of it, and whether that has to
+    /// be of the node as well; `None` when no rule asks for any of it.
+    pub(super) fn waits(&self) -> Option<(Duration, bool)> {
+        let api = self.place.pods.as_ref()?.api.as_ref()?;
+        let asks = |prefix| self.plan.asks_for(prefix);
+        let needs_node = asks("node_label.");
+        let needs_pod = asks("pod_") || asks("owner") || self.may_be_asked();
+        (needs_node || needs_pod).then_some((api.wait, needs_node))
     }
 
     /// The labels that its guard has moved.

@@ -57,6 +57,7 @@ impl Bench {
                 tenant: TenantId(*tenant),
                 others: vec![],
                 place: crate::config::Place::default(),
+                pods: None,
                 plan,
                 guard,
                 values_max: 500,

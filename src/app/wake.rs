@@ -43,6 +43,8 @@ pub enum Told {
     /// A file (device, inode) is of no source any more, or another one's; the other value is
     /// dropped when it is closed.
     Left((u64, u64), Arc<()>),
+    /// Enough is known of where the lines of a file (device, inode) come from.
+    Known((u64, u64)),
     /// The configuration has changed.
     Adopt(Box<Adopt>),
     /// A file may have grown.

@@ -117,6 +117,12 @@ impl<H> Worker<H> {
         self.leave_now(now);
     }
 
+    /// A file need not wait any more for what is known of where it comes from.
+    pub fn release(&mut self, inode: (u64, u64), now: Now) {
+        self.reader.release(inode, now);
+        self.tell(now);
+    }
+
     /// Leaves those files of which nothing is held; what is held goes out first.
     fn leave_now(&mut self, now: Now) {
         for (inode, closed) in std::mem::take(&mut self.leaving) {

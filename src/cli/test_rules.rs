@@ -57,7 +57,8 @@ fn rules(path: &Path, cases: Cases) -> anyhow::Result<Option<(Cases, Options, Or
         let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
         bail!("{} has no such source; there are: {}", path.display(), names.join(", "))
     };
-    let origin = cases.file.as_ref().map(|file| origin(&source.place, file)).unwrap_or_default();
+    let origin =
+        cases.file.as_ref().map(|file| origin(&source.place, file, None)).unwrap_or_default();
     Ok(Some((cases, source.parse.clone(), origin)))
 }
 

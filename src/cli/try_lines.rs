@@ -27,7 +27,7 @@ pub(super) fn try_lines(args: &Try, out: &mut dyn Write) -> anyhow::Result<ExitC
     match &args.file {
         Some(path) => {
             let file = fs_err::File::open(path)?;
-            let origin = origin(&place, &std::path::absolute(path)?);
+            let origin = origin(&place, &std::path::absolute(path)?, None);
             read(BufReader::new(file), &options, &origin, true, show, out)?;
         }
         None => read(io::stdin().lock(), &options, &Origin::default(), false, show, out)?,

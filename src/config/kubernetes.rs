@@ -1,10 +1,15 @@
 //! The containers of a node: `kubernetes: {exclude: [{namespace: kube-system}]}`.
 
-use super::options::Pods;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::annotations::Annotation;
+use super::options::{Api, Pods};
 use super::raw::{Node, Value};
 use super::report::Problem;
 use super::section::Section;
-use super::values::{absolute, list, shown, text, wrong};
+use super::values::{absolute, choice, duration, list, shown, text, wrong};
 use crate::discover::check_glob;
 
 type Problems = Vec<Problem>;
@@ -14,6 +19,14 @@ const LOGS: &str = "/var/log/pods";
 
 /// Where Docker keeps what these link to.
 pub(super) const DOCKER: &str = "/var/lib/docker/containers";
+
+/// The server as pods know it, and what they find of their account.
+const SERVER: &str = "https://kubernetes.default.svc";
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// How long the first line of a pod waits for the API, when nothing else is said.
+const WAIT: Duration = Duration::from_secs(5);
+const WAITS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(300);
 
 /// Which logs of a node.
 pub(super) struct Logs {
@@ -32,6 +45,14 @@ pub(super) fn read(problems: &mut Problems, node: &Node) -> Option<Logs> {
     section.read(problems, "node", &mut pods.node, |problems, node| {
         Some(Some(text(problems, node)?.text.clone()))
     });
+    section.read(problems, "api", &mut pods.api, |problems, node| Some(Some(api(problems, node)?)));
+    if let (Some((key, _)), None) = (section.entry("api"), &pods.node) {
+        problems.push(
+            Problem::error("`api` needs the name of the node")
+                .at(&key.span, "only this node's pods are asked for")
+                .hint("write `node: ${NODE_NAME}`, with the downward API's `spec.nodeName` in it"),
+        );
+    }
     let (mut globs, mut exclude) = (vec![], vec![]);
     section.read(problems, "include", &mut globs, |problems, node| patterns(problems, node, &logs));
     if globs.is_empty() {
@@ -40,6 +61,40 @@ pub(super) fn read(problems: &mut Problems, node: &Node) -> Option<Logs> {
     section
         .read(problems, "exclude", &mut exclude, |problems, node| patterns(problems, node, &logs));
     Some(Logs { globs, exclude, pods })
+}
+
+/// `api: {}`, for a pod that runs under a service account.
+fn api(problems: &mut Problems, node: &Node) -> Option<Api> {
+    let section = Section::open(problems, "api", &node.span, node)?;
+    let mut api = Api {
+        url: SERVER.to_owned(),
+        token_file: PathBuf::from(format!("{ACCOUNT}/token")),
+        ca_file: PathBuf::from(format!("{ACCOUNT}/ca.crt")),
+        wait: WAIT,
+        annotations: vec![],
+    };
+    section.read(problems, "url", &mut api.url, url);
+    section.read(problems, "token_file", &mut api.token_file, absolute);
+    section.read(problems, "ca_file", &mut api.ca_file, absolute);
+    section
+        .read(problems, "wait", &mut api.wait, |problems, node| duration(problems, node, &WAITS));
+    section.read(problems, "annotations", &mut api.annotations, |problems, node| {
+        let nodes = list(problems, node);
+        nodes.iter().map(|node| choice(problems, node, &Annotation::ALL)).collect()
+    });
+    Some(api)
+}
+
+fn url(problems: &mut Problems, node: &Node) -> Option<String> {
+    let text = text(problems, node)?;
+    let host = ["https://", "http://"].iter().find_map(|scheme| text.text.strip_prefix(scheme));
+    let is_bad = |c: char| c.is_whitespace() || matches!(c, '@' | '?' | '#');
+    if host.is_some_and(|host| !host.is_empty() && !host.contains(is_bad)) {
+        return Some(text.text.trim_end_matches('/').to_owned());
+    }
+    let message = format!("`{}` is not the address of a server", shown(text));
+    let hint = "write `https://kubernetes.default.svc`, or leave it out";
+    wrong(problems, node, message, "no address", hint)
 }
 
 /// The patterns of the logs of some containers.

@@ -5,6 +5,7 @@
 //! Start at [`load()`]: bytes become a tree with places (`raw`), values take in the environment
 //! (`expand`), `check` walks the tree, and `report` shows what it found.
 
+mod annotations;
 mod options;
 
 mod flags;
@@ -31,11 +32,12 @@ mod values;
 mod report;
 mod secret;
 
+pub use self::annotations::{Annotation, Asks};
 pub use self::cases::{Case, Cases, Expected, load_cases};
 pub use self::flags::Flags;
 pub use self::load::{Loaded, env, load};
 pub use self::options::{
-    Batch, Config, DEAD_LETTERS_BYTES_MIN, DeadLetters, FILE_BYTES_MAX, Guard, IN_FLIGHT_MIN,
+    Api, Batch, Config, DEAD_LETTERS_BYTES_MIN, DeadLetters, FILE_BYTES_MAX, Guard, IN_FLIGHT_MIN,
     Input, Limits, Memory, Place, Pods, READER_BYTES, READERS_MAX, Source, Start,
 };
 pub use self::report::{Problem, Report, Severity};

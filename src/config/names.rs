@@ -10,6 +10,9 @@ use crate::parse::Path;
 
 type Problems = Vec<Problem>;
 
+/// Names of a pod, and of its node, that others have chosen.
+pub(super) const API_KINDS: [&str; 3] = ["$pod_label", "$pod_annotation", "$node_label"];
+
 /// Words of LogQL: Loki stores a label of such a name, but no query can select by it.
 const LOGQL_KEYWORDS: [&str; 22] = [
     "and",
@@ -187,6 +190,16 @@ pub(super) fn field_path(problems: &mut Problems, node: &Node) -> Option<Path> {
     }
 }
 
+/// What is known of a pod by names of its own: `$pod_label."app.kubernetes.io/name"` is one name.
+fn of_api(names: Vec<String>) -> Vec<String> {
+    match &*names {
+        [kind, rest @ ..] if API_KINDS.contains(&&**kind) && !rest.is_empty() => {
+            vec![format!("{kind}.{}", rest.join("."))]
+        }
+        _ => names,
+    }
+}
+
 /// `a.b` is `["a", "b"]`; `a."b.c"` is `["a", "b.c"]`, with `\"` and `\\` inside quotes.
 pub(super) fn parse_path(text: &str) -> Result<Path, &'static str> {
     let mut names = vec![];
@@ -205,7 +218,7 @@ pub(super) fn parse_path(text: &str) -> Result<Path, &'static str> {
         names.push(name);
         match after.strip_prefix('.') {
             Some(next) => rest = next,
-            None if after.is_empty() => return Ok(Path(not_origin(names, rest))),
+            None if after.is_empty() => return Ok(Path(of_api(not_origin(names, rest)))),
             None => return Err("a `.` is missing after the quote"),
         }
     }

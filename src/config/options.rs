@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use super::annotations::Annotation;
 use crate::model::LINE_BYTES_DEFAULT;
 use crate::parse::{self, Field, Format, Path, Rule};
 use crate::push::{self, Auth, Proxy, Retry, StructuredMetadata, Tls};
@@ -139,6 +140,23 @@ pub struct Place {
 pub struct Pods {
     /// The node's name, if it is known.
     pub node: Option<String>,
+    /// Where more is known of pods than their paths say.
+    pub api: Option<Api>,
+}
+
+/// The API of Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Its server.
+    pub url: String,
+    /// A bearer token, read again for each request; none is sent if there is no such file.
+    pub token_file: PathBuf,
+    /// PEM certificates that its own is checked by.
+    pub ca_file: PathBuf,
+    /// How long the first line of a pod waits until more is known of the pod.
+    pub wait: Duration,
+    /// What pods may choose.
+    pub annotations: Vec<Annotation>,
 }
 
 /// Where lines are.

@@ -149,7 +149,12 @@ impl<'n> Named<'n> {
         of: Use,
     ) -> bool {
         let is_line = OF_LINES.contains(&name);
-        let is_known = is_line || self.place.origin.iter().any(|other| other == name);
+        let kind = name.split_once('.').map_or(name, |(kind, _)| kind);
+        let is_one = |other: &String| match other.strip_suffix(".*") {
+            Some(of_api) => of_api == kind && kind != name,
+            None => other == name,
+        };
+        let is_known = is_line || self.place.origin.iter().any(is_one);
         let (label, hint) = match of {
             _ if !is_known => {
                 let known: Vec<&str> =

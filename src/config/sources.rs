@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use regex::Regex;
 
-use super::options::{self, Config, Input, Place, Pods, Source, Start};
+use super::options::{self, Api, Config, Input, Place, Pods, Source, Start};
 use super::patterns::pattern;
 use super::raw::{Node, Value};
 use super::report::Problem;
@@ -50,12 +50,16 @@ pub(super) fn read(problems: &mut Problems, top: &Section<'_>, config: &mut Conf
     }
 }
 
+/// An API of Kubernetes, and the node that it is asked for.
+type OfNode = (Api, Option<String>);
+
 /// What the sources before had, by place.
 #[derive(Default)]
 struct Seen {
     names: HashMap<String, Range<usize>>,
     globs: HashMap<String, Range<usize>>,
     stdin: Option<Range<usize>>,
+    api: Option<(OfNode, Range<usize>)>,
     metrics: rules::Known,
 }
 
@@ -218,6 +222,20 @@ fn kubernetes_input(
         }
     }
     let logs = kubernetes::read(problems, node)?;
+    if let Some(api) = &logs.pods.api {
+        let own = (api.clone(), logs.pods.node.clone());
+        let head = section.head("kubernetes");
+        match &seen.api {
+            Some((other, first)) if *other != own => problems.push(
+                Problem::error("two APIs of Kubernetes")
+                    .at(head, "another one, or another node")
+                    .also(first, "the first")
+                    .hint("all sources with `api` say the same of it, and the same `node`"),
+            ),
+            Some(_) => {}
+            None => seen.api = Some((own, head.clone())),
+        }
+    }
     let (mut exclude, start, mut symlink_roots) = of_files(problems, section);
     exclude.extend(logs.exclude);
     let head = section.head("kubernetes");
@@ -235,6 +253,9 @@ fn origin_names(place: &Place, is_stdin: bool) -> Vec<String> {
     }
     if place.pods.is_some() {
         names.extend(["namespace", "pod", "uid", "container", "restart", "node"]);
+    }
+    if place.pods.as_ref().is_some_and(|pods| pods.api.is_some()) {
+        names.extend(["owner", "owner_kind", "pod_label.*", "pod_annotation.*", "node_label.*"]);
     }
     names.extend(place.path.iter().flat_map(|path| path.capture_names().flatten()));
     names.into_iter().map(str::to_owned).collect()

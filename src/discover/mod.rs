@@ -17,6 +17,7 @@ mod scan;
 
 mod flood;
 mod hints;
+pub mod kube;
 
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,12 @@ impl Parser {
         Self { plan, flags: Flags::default(), finder, maker }
     }
 
+    /// How long lines wait for those that follow in the same entry, if they do.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.plan.wait()
+    }
+
     /// Reads one line and gives the verdict to `then`, whose result is returned. `stamp` belongs to
     /// the line's file. The same plan, line, `stamp` and `now` always give the same verdict. A part
     /// of a line counts as a line.

@@ -218,6 +218,12 @@ impl Plan {
         !self.origin.is_empty()
     }
 
+    /// Whether rules ask for a name of where lines come from that begins so.
+    #[must_use]
+    pub fn asks_for(&self, prefix: &str) -> bool {
+        self.origin.iter().any(|(name, _)| name.starts_with(prefix))
+    }
+
     /// The metrics that rules make.
     #[must_use]
     pub fn metrics(&self) -> &[LineMetric] {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::identity::{Kin, Resume};
 use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, SourceId, UnixNanos};
@@ -27,6 +28,9 @@ pub struct NewFile {
     pub begin: Begin,
     /// Its place among the generations of its stem: those of a lower rank are read first.
     pub rank: i64,
+    /// It is opened at once, and read from this time since start on, or when it is
+    /// [released](super::Reader::release).
+    pub not_before: Duration,
 }
 
 /// Where to begin in a file that is not known.
@@ -47,7 +51,8 @@ impl NewFile {
         let path = path.into();
         let stem = Arc::clone(&path);
         let (inode, birth, known) = (None, None, Vec::new());
-        Self { path, stem, inode, birth, source, known, begin: Begin::Start, rank: 0 }
+        let (begin, rank, not_before) = (Begin::Start, 0, Duration::ZERO);
+        Self { path, stem, inode, birth, source, known, begin, rank, not_before }
     }
 
     /// What comes under this name is new, and read from its first byte.

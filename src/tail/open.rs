@@ -56,6 +56,23 @@ impl<H> Reader<H> {
         self.try_open(Waiting::new(new, now.mono), now, files);
     }
 
+    /// A file that is not to be read before a time may be.
+    pub fn release(&mut self, inode: (u64, u64), now: Now) {
+        for waiting in &mut self.waiting {
+            if waiting.new.inode == Some(inode) {
+                waiting.new.not_before = Duration::ZERO;
+            }
+        }
+        let Some(&idx) = self.by_inode.get(&inode) else { return };
+        if let Some(file) = self.slots[idx].as_mut().filter(|file| now.mono < file.not_before) {
+            file.not_before = Duration::ZERO;
+            let stem = Arc::clone(&file.stem);
+            self.enqueue(idx);
+            // Those that wait for it look whether they still have to.
+            self.let_go(&stem, idx);
+        }
+    }
+
     /// A scan tells of this file: it is no more waited for under the name that it had.
     pub(super) fn expect_no_more(&mut self, inode: (u64, u64)) {
         let mut waiting = self.waiting.iter();
@@ -245,7 +262,7 @@ impl<H> Reader<H> {
             modified: stat.modified,
             grew_at: now.mono,
             used_at: now.mono,
-            not_before: Duration::ZERO,
+            not_before: new.not_before,
             is_busy,
             glances: 0,
             has_kin: false,
@@ -260,6 +277,11 @@ impl<H> Reader<H> {
             State::Gone | State::SetAside { .. } => self.options.look_busy,
         };
         self.look_ats[idx] = now.mono + pause;
+        if now.mono < new.not_before {
+            self.look_ats[idx] = self.look_ats[idx].min(new.not_before);
+            self.look_at = self.look_at.min(new.not_before);
+            self.paused.push(idx);
+        }
         self.open += 1;
         *self.devices.entry(identity.device).or_default() += 1;
         self.by_inode.insert(identity.inode(), idx);

@@ -205,6 +205,8 @@ metrics! {
     config_reloads: Family<Result, Counter>, "Times that the configuration was read again, by result";
     config_reload_failed: Gauge, "1 when the last reload failed and the configuration of before is in force";
     config_loaded_timestamp_seconds: Seconds, "When the configuration that is in force was read, in Unix time";
+    kubernetes_requests: Family<Status, Counter>, "Requests to the API of Kubernetes, by the status of the answer or `failed`";
+    pods: Gauge, "Pods of this node that the API of Kubernetes tells of";
     ready: Gauge, "1 while /ready answers 200";
 }
 
@@ -318,6 +320,12 @@ impl Metrics {
         self.pushes.get_or_create(&Status { status }).inc();
     }
 
+    /// Counts one request to the API of Kubernetes; no status is no answer.
+    pub fn kubernetes_request(&self, status: Option<u16>) {
+        let status = status.map_or_else(|| "failed".to_owned(), |status| status.to_string());
+        self.kubernetes_requests.get_or_create(&Status { status }).inc();
+    }
+
     /// Counts one push request that is sent again because of `why`.
     pub fn push_retried(&self, why: &'static str) {
         self.push_retries.get_or_create(&Why { why }).inc();
@@ -416,6 +424,7 @@ mod tests {
         // Families without a series are not on the page.
         metrics.source("a").lines_read.inc();
         metrics.pushed(None);
+        metrics.kubernetes_request(None);
         metrics.push_retried("rate");
         metrics.file_unreadable("permission");
         metrics.skipped("vanished", 1);

@@ -87,6 +87,23 @@ fn every_manifest_is_well_formed() {
     assert_eq!(kustomization["images"][0]["newTag"], env!("CARGO_PKG_VERSION"));
 }
 
+/// What `kubernetes.api` asks for, and no more.
+#[test]
+fn the_api_may_be_listed_and_watched() {
+    let documents = manifest("api.yaml");
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["list", "watch"]}
+    ]);
+    assert_eq!(find(&documents, "ClusterRole")["rules"], rules);
+    let binding = find(&documents, "ClusterRoleBinding");
+    let account = find(&manifest("rbac.yaml"), "ServiceAccount");
+    assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+    assert_eq!(binding["roleRef"]["name"], find(&documents, "ClusterRole")["metadata"]["name"]);
+    // What its comment says to change is there.
+    let daemon_set = find(&manifest("daemonset.yaml"), "DaemonSet");
+    assert_eq!(daemon_set["spec"]["template"]["spec"]["automountServiceAccountToken"], false);
+}
+
 #[test]
 fn the_configuration_fits_what_is_mounted() {
     for Way { pod, container, config } in ways() {

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use super::support::{Bed, eventually, settled};
 
-const UID: &str = "3a6c7c8e-8a0e-4f4e-9b1f-0d7a5b1f2c3d";
+pub(crate) const UID: &str = "3a6c7c8e-8a0e-4f4e-9b1f-0d7a5b1f2c3d";
 
 /// A node's folder with logs, and how many lines its containers have written.
-struct Kubelet {
-    bed: Bed,
-    lines: usize,
+pub(crate) struct Kubelet {
+    pub(crate) bed: Bed,
+    pub(crate) lines: usize,
 }
 
 impl Kubelet {
-    fn new(yaml: &str) -> Self {
+    pub(crate) fn new(yaml: &str) -> Self {
         let mut bed = Bed::new();
         let logs = bed.path("pods");
         fs_err::create_dir(&logs).unwrap();
@@ -24,16 +24,16 @@ impl Kubelet {
         Self { bed, lines: 0 }
     }
 
-    fn folder(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
+    pub(crate) fn folder(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
         self.bed.path("pods").join(format!("{namespace}_{pod}_{UID}")).join(container)
     }
 
-    fn log(&self, pod: &str, restart: u32) -> PathBuf {
+    pub(crate) fn log(&self, pod: &str, restart: u32) -> PathBuf {
         self.folder("shop", pod, "app").join(format!("{restart}.log"))
     }
 
     /// A line of a service, as the container runtime writes it.
-    fn write(&mut self, path: &Path, output: &str) {
+    pub(crate) fn write(&mut self, path: &Path, output: &str) {
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         let now = jiff::Timestamp::now();
         let line = format!("{now} {output} F {{\"level\":\"info\",\"n\":{}}}\n", self.lines);
@@ -43,7 +43,7 @@ impl Kubelet {
 
     /// What came is every line once, in the order of writing.
     #[track_caller]
-    fn all_came(&self) {
+    pub(crate) fn all_came(&self) {
         eventually("all lines", || self.bed.loki.copies() == self.lines);
         settled(Duration::from_millis(200), || self.bed.loki.copies());
         let entries = self.bed.loki.store().entries();

@@ -16,6 +16,7 @@ mod crash;
 mod exec;
 mod faults;
 mod files;
+mod kube_api;
 mod kubernetes;
 mod odd;
 mod push;

@@ -180,6 +180,7 @@ impl Agent {
                 Told::Renamed(inode, new) => worker.renamed(inode, new, now, disk),
                 Told::Gone(inode) => worker.gone(inode, now),
                 Told::Left(inode, closed) => worker.leave(inode, closed, now),
+                Told::Known(inode) => worker.release(inode, now),
                 Told::Adopt(_) => unreachable!("nobody reloads"),
                 Told::Wake | Told::Data(_) | Told::Input(_) | Told::EndOfInput | Told::Stop => {}
             }

@@ -52,6 +52,7 @@ pub(crate) fn sources(knobs: &Knobs) -> Sources {
             tenant: TenantId(0),
             others: Vec::new(),
             place: skald::config::Place::default(),
+            pods: None,
             plan,
             guard,
             values_max: 0,

@@ -50,7 +50,7 @@ fn keys() -> Vec<(String, Option<String>)> {
         let long_form = ["from", "regex", "map", "default"].contains(&&found[4]);
         let full = match names[..] {
             _ if long_form => found[4].to_owned(),
-            ["sources", "kubernetes", key] => format!("sources[].kubernetes.{key}"),
+            ["sources", "kubernetes", ..] => format!("sources[].{}", names[1..].join(".")),
             ["sources", key] => format!("sources[].{key}"),
             ["sources", "rules", key, ..] => format!("sources[].rules[].{key}"),
             _ => names.join("."),

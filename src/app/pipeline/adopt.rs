@@ -25,6 +25,7 @@ impl Pipeline {
                 continue;
             }
             let parser = Parser::new(Arc::clone(&source.plan), self.stamps_follow);
+            self.variants.forget(idx);
             replace(&mut self.parsers, idx, parser);
             replace(&mut self.counters, idx, self.metrics.source(&source.name));
             replace(&mut self.observers, idx, observers(source, &self.metrics));

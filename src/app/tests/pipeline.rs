@@ -20,6 +20,7 @@ fn the_gauge_shows_the_streams_of_all_pipelines() {
         tenant: TenantId(0),
         others: vec![],
         place: crate::config::Place::default(),
+        pods: None,
         plan,
         guard,
         values_max: 500,

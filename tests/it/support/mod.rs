@@ -3,6 +3,7 @@
 pub(crate) mod bed;
 pub(crate) mod gate;
 pub(crate) mod http;
+pub(crate) mod kube;
 pub(crate) mod loki;
 pub(crate) mod metrics;
 pub(crate) mod oracle;
@@ -11,6 +12,7 @@ pub(crate) mod proxy;
 
 pub(crate) use self::bed::Bed;
 pub(crate) use self::gate::Gate;
+pub(crate) use self::kube::KubeApi;
 pub(crate) use self::loki::{Loki, address, always, answer, times};
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::oracle::{Found, Sent};

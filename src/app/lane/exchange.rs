@@ -9,14 +9,14 @@ use crate::push::{Answer, HttpTransport, Transport};
 
 /// A transport that can be exchanged. A push that is under way is brought to its end.
 #[derive(Debug)]
-pub(super) struct Exchange(Mutex<Arc<HttpTransport>>);
+pub(in super::super) struct Exchange(Mutex<Arc<HttpTransport>>);
 
 impl Exchange {
-    pub(super) fn new(transport: HttpTransport) -> Self {
+    pub(in super::super) fn new(transport: HttpTransport) -> Self {
         Self(Mutex::new(Arc::new(transport)))
     }
 
-    pub(super) fn set(&self, transport: HttpTransport) {
+    pub(in super::super) fn set(&self, transport: HttpTransport) {
         *self.lock() = Arc::new(transport);
     }
 
