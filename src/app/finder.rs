@@ -282,7 +282,7 @@ impl Finder {
         self.sort_out(&mut changes, &mut tell);
         for renamed in changes.renamed {
             if let Some((source, new)) = self.renamed(&renamed, &mut left) {
-                tell(source, Told::Renamed(inode(renamed.node), new));
+                tell(source, Told::Renamed(inode(renamed.node), Box::new(new)));
             }
         }
         self.by_node.reserve(changes.appeared.len());
@@ -307,7 +307,10 @@ impl Finder {
             let not_before = self.not_before(found, now);
             if let Some(known) = self.by_node.get(&found.node) {
                 let new = self.new_file(found.node, known, begin, rank);
-                tell(found.source, Told::Found(NewFile { birth: found.birth, not_before, ..new }));
+                tell(
+                    found.source,
+                    Told::Found(Box::new(NewFile { birth: found.birth, not_before, ..new })),
+                );
             }
         }
         for path in left {

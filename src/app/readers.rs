@@ -101,8 +101,8 @@ impl FileShell {
         for told in std::iter::once(first).chain(more) {
             match told {
                 Told::Wake | Told::Input(_) | Told::EndOfInput => {}
-                Told::Found(new) => self.worker.found(new, now, &mut Disk),
-                Told::Renamed(inode, new) => self.worker.renamed(inode, new, now, &mut Disk),
+                Told::Found(new) => self.worker.found(*new, now, &mut Disk),
+                Told::Renamed(inode, new) => self.worker.renamed(inode, *new, now, &mut Disk),
                 Told::Gone(inode) => self.worker.gone(inode, now),
                 Told::Known(inode) => self.worker.release(inode, now),
                 Told::Left(inode, closed) => self.worker.leave(inode, closed, now),

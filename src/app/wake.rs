@@ -35,9 +35,9 @@ pub enum Told {
     /// Look around: memory, the lane to Loki or the clock has changed.
     Wake,
     /// A file was found.
-    Found(NewFile),
+    Found(Box<NewFile>),
     /// A file (device, inode) has another name.
-    Renamed((u64, u64), NewFile),
+    Renamed((u64, u64), Box<NewFile>),
     /// A file (device, inode) has no name in the globs any more.
     Gone((u64, u64)),
     /// A file (device, inode) is of no source any more, or another one's; the other value is

@@ -71,7 +71,7 @@ impl Scanner {
     /// # Errors
     /// A glob cannot be used.
     pub fn new(options: &Options) -> Result<Self, DiscoverError> {
-        let sources = options.sources.iter().enumerate().map(|(order, globs)| {
+        let sources = (0..).zip(&options.sources).map(|(order, globs)| {
             let patterns: Vec<Pattern> =
                 globs.globs.iter().map(|glob| Pattern::new(glob)).collect::<Result<_, _>>()?;
             let roots = patterns.iter().map(|pattern| pattern.root.clone());

@@ -152,7 +152,7 @@ pub(super) struct Name {
     /// No glob matches it, but one matches the stem.
     pub(super) is_outside: bool,
     /// The place of the source among all.
-    pub(super) order: usize,
+    pub(super) order: u16,
     pub(super) source: SourceId,
     /// Whether it is a link, or in a folder behind one.
     pub(super) is_link: bool,

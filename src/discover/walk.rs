@@ -17,7 +17,7 @@ use crate::model::SourceId;
 #[derive(Debug)]
 pub(super) struct Rules {
     /// Its place among the sources.
-    pub(super) order: usize,
+    pub(super) order: u16,
     pub(super) source: SourceId,
     pub(super) exclude: Excludes,
     /// Where links may lead: the roots of the source's globs and its `symlink_roots`.

@@ -175,9 +175,9 @@ impl Agent {
                     if mutation == Mutation::Forget {
                         new.known.clear();
                     }
-                    worker.found(new, now, disk);
+                    worker.found(*new, now, disk);
                 }
-                Told::Renamed(inode, new) => worker.renamed(inode, new, now, disk),
+                Told::Renamed(inode, new) => worker.renamed(inode, *new, now, disk),
                 Told::Gone(inode) => worker.gone(inode, now),
                 Told::Left(inode, closed) => worker.leave(inode, closed, now),
                 Told::Known(inode) => worker.release(inode, now),

@@ -23,6 +23,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const WATCH: Duration = Duration::from_secs(240);
 const WATCH_MAX: Duration = Duration::from_secs(300);
 
+/// After a shorter one the next is not asked for at once.
+const WATCH_MIN: Duration = Duration::from_secs(1);
+
 /// Delays after a failure, with full jitter: the server may be down for all nodes.
 const DELAY_MIN: Duration = Duration::from_millis(500);
 const DELAY_MAX: Duration = Duration::from_secs(30);
@@ -73,6 +76,8 @@ impl Follower {
     pub(in super::super) async fn run(self) {
         let (mut version, mut tries) = (None, 0_u32);
         loop {
+            let began = self.clock.now().mono;
+            let is_watch = version.is_some();
             let result = match version.take() {
                 None => self.list().await.map(Some),
                 Some(from) => self.watch(from, &mut version).await.map(|()| version.take()),
@@ -83,8 +88,15 @@ impl Follower {
                         info!(what = ?self.what, "the API of kubernetes answers again");
                     }
                     version = next;
+                    // Something between may end each watch at once.
+                    if is_watch && self.clock.now().mono < began + WATCH_MIN {
+                        tokio::time::sleep(delay(1)).await;
+                    }
                 }
-                Err(Fault::Expired) => version = None,
+                Err(Fault::Expired) => {
+                    version = None;
+                    tokio::time::sleep(delay(1)).await;
+                }
                 Err(Fault::Other(why)) => {
                     if tries == 0 {
                         warn!(
