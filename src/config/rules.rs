@@ -2,6 +2,7 @@
 
 mod conditions;
 mod fields;
+mod gone;
 mod metrics;
 mod templates;
 mod timestamp;
@@ -11,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use self::fields::Kind;
+use self::gone::Gone;
 pub(super) use self::metrics::Known;
 use super::names::parse_path;
 use super::raw::{Key, Node, Value};
@@ -65,6 +67,8 @@ struct Named<'n> {
     is_inside: bool,
     /// Nothing gets past this rule.
     end: Option<Range<usize>>,
+    /// What the rules above have dropped.
+    gone: Gone,
 }
 
 /// Where a field stands in a rule.
@@ -100,6 +104,7 @@ impl<'n> Named<'n> {
             metrics,
             is_inside: false,
             end: None,
+            gone: Gone::default(),
         }
     }
 
@@ -125,6 +130,9 @@ impl<'n> Named<'n> {
         let shown = short(&path.dotted());
         if let Some(name) = path.origin() {
             return self.check_origin(problems, name, &shown, span, of);
+        }
+        if of != Use::Made {
+            problems.extend(self.gone.check_field(path, span));
         }
         let Some(fields) = &mut self.fields else { return true };
         if of == Use::Made {
@@ -202,6 +210,7 @@ impl<'n> Named<'n> {
             metrics: self.metrics,
             is_inside: true,
             end: None,
+            gone: self.gone.clone(),
         };
         let result = read(&mut inside);
         self.time = inside.time;
@@ -234,6 +243,12 @@ fn rule(problems: &mut Problems, node: &Node, named: &mut Named<'_>) -> Option<R
         return None;
     }
     let (key, node) = section.entries().first()?;
+    let rule = verb(problems, key, node, named)?;
+    named.gone.note(&rule, &key.span);
+    Some(rule)
+}
+
+fn verb(problems: &mut Problems, key: &Key, node: &Node, named: &mut Named<'_>) -> Option<Rule> {
     match &*key.name {
         "label" => Some(Rule::Label(fields::read(problems, node, Kind::Label, named))),
         "metadata" => fields::metadata(problems, node, named),
@@ -270,5 +285,7 @@ fn when(problems: &mut Problems, section: &Section<'_>, named: &mut Named<'_>) -
         let hint = "write the rules for these lines below it: `then: [{drop: {}}]`";
         problems.push(problem.at(section.head("when"), "nothing to do").hint(hint));
     }
-    Some(Rule::When { test: test?, then, otherwise })
+    let rule = Rule::When { test: test?, then, otherwise };
+    named.gone.note(&rule, section.head("when"));
+    Some(rule)
 }

@@ -46,7 +46,9 @@ fn entry_of(
         "not" => Some(Condition::Not(Box::new(read(problems, node, named)?))),
         _ => {
             let path = named.key(problems, key, Use::Any)?;
-            field(problems, &path, node)
+            let asked = field(problems, &path, node)?;
+            problems.extend(named.gone.check_test(&asked, &key.span));
+            Some(asked)
         }
     }
 }
