@@ -88,19 +88,19 @@ impl Agent {
         };
         let transport = HttpTransport::new(config.push.clone())?;
         let mut builder = Builder::new(config, extras, metrics, saved, transport);
-        let scanner = builder.scanner()?;
-        let (calls, inbox) = control::calls();
         let setup = builder.common.current.setup();
+        let scanner = build::scanner(&setup)?;
+        let (calls, inbox) = control::calls();
         let readers = if scanner.is_some() { builder.readers(&setup)? } else { Vec::new() };
         let (ended, stdin_ended) = mpsc::channel(1);
-        let pipes = builder.pipes(&ended)?;
+        let pipes = builder.pipes(&setup, &ended)?;
         drop(ended);
         let discovery = scanner.map(|scanner| {
             let bells = readers.iter().map(|(bell, _)| Doorbell::clone(bell)).collect();
             Discovery::new(
                 scanner,
                 bells,
-                builder.finder(has_forgotten),
+                builder.finder(&setup, has_forgotten),
                 calls.clone(),
                 builder.common.clock,
             )

@@ -27,9 +27,8 @@ use super::pods::kube::{Follower, What};
 use super::readers::{self, FileShell, StdinShell, Ways};
 use super::registry::Registry;
 use super::reload::Reloads;
-use super::sources::Sources;
 use super::stdin::StdinWorker;
-use super::wake::{Doorbell, Told};
+use super::wake::{Doorbell, NewWays, Told};
 use super::windows::Windows;
 use super::worker::{Shared, Worker};
 use crate::batch::{self, Sealed};
@@ -37,7 +36,7 @@ use crate::checkpoint::State;
 use crate::config::{self, Api, Config, Input, READERS_MAX, Start};
 use crate::discover::{self, Scanner, SourceGlobs};
 use crate::model::{Origin, Pool, SourceId, TenantId};
-use crate::push::{self, DeadLetters, HttpTransport, StructuredMetadata};
+use crate::push::{self, DeadLetters, HttpTransport};
 use crate::tail;
 use crate::telemetry::Metrics;
 
@@ -83,9 +82,6 @@ pub(super) struct Staff {
     /// By tenant, whether it has a lane.
     pub(super) lanes: Vec<bool>,
 }
-
-/// Ways to new lanes, by tenant.
-pub(super) type NewWays = Vec<(TenantId, mpsc::Sender<Sealed>)>;
 
 /// A thread that reads, and its bell.
 pub(super) type Reader = (Doorbell, JoinHandle<()>);
@@ -208,27 +204,23 @@ impl Builder {
         }
     }
 
-    pub(super) fn scanner(&self) -> Result<Option<Scanner>, AppError> {
-        scanner(&self.common.current.setup())
-    }
-
-    pub(super) fn finder(&self, has_forgotten: bool) -> Finder {
-        let from_end = from_end(&self.common.current.setup());
+    pub(super) fn finder(&self, setup: &Setup, has_forgotten: bool) -> Finder {
+        let from_end = from_end(setup);
         let (registry, windows) = (Arc::clone(&self.common.registry), Arc::clone(&self.windows));
         let mut finder = Finder::new(registry, windows, from_end, has_forgotten);
-        let setup = self.common.current.setup();
         finder.set_pods(Arc::clone(&setup.pods), setup.waits());
         finder
     }
 
-    fn pipeline(&self, sources: Sources, stamps_follow: bool) -> Pipeline {
+    fn pipeline(&self, setup: &Setup, stamps_follow: bool) -> Pipeline {
         let options = batch::Options {
             bytes_max: self.config.batch.bytes_max,
             age_max: self.config.batch.age_max,
             streams_max: self.config.memory.streams,
-            metadata: self.config.push.structured_metadata != StructuredMetadata::Off,
+            metadata: setup.metadata,
         };
         let Common { pool, metrics, .. } = &self.common;
+        let sources = Arc::clone(&setup.sources);
         Pipeline::new(sources, stamps_follow, options, pool.clone(), metrics.clone())
     }
 
@@ -307,7 +299,7 @@ impl Builder {
         let log = FileLog::new(self.common.metrics.clone());
         let (bell, inbox) = self.hire(Share::Reader(idx));
         let ways = Ways::new(self.open_lanes(self.staff.len() - 1, setup));
-        let mut pipeline = self.pipeline(Arc::clone(&setup.sources), true);
+        let mut pipeline = self.pipeline(setup, true);
         if 2 * readers <= cores() {
             pipeline.help(format!("skald-press-{idx}"), bell.clone());
         }
@@ -333,8 +325,11 @@ impl Builder {
     }
 
     /// Starts the workers of the source that is no files. Each drops its `ended` at its end.
-    pub(super) fn pipes(&mut self, ended: &mpsc::Sender<()>) -> Result<Vec<Reader>, AppError> {
-        let setup = self.common.current.setup();
+    pub(super) fn pipes(
+        &mut self,
+        setup: &Setup,
+        ended: &mpsc::Sender<()>,
+    ) -> Result<Vec<Reader>, AppError> {
         let mut configured = setup.configured();
         let Some((source, _)) = configured.find(|(_, source)| source.input == Input::Stdin) else {
             return Ok(vec![]);
@@ -343,7 +338,7 @@ impl Builder {
         if pipes.is_empty() {
             pipes.push(Pipe::stdin(false));
         }
-        pipes.into_iter().map(|pipe| self.pipe(source, pipe, &setup, ended.clone())).collect()
+        pipes.into_iter().map(|pipe| self.pipe(source, pipe, setup, ended.clone())).collect()
     }
 
     fn pipe(
@@ -357,7 +352,7 @@ impl Builder {
         let line_bytes = usize::try_from(self.config.limits.line_bytes).unwrap_or(usize::MAX);
         let (bell, inbox) = self.hire(Share::Pipe(source));
         let ways = Ways::new(self.open_lanes(self.staff.len() - 1, setup));
-        let mut pipeline = self.pipeline(Arc::clone(&setup.sources), false);
+        let mut pipeline = self.pipeline(setup, false);
         if 2 <= cores() {
             pipeline.help("skald-press-in".to_owned(), bell.clone());
         }

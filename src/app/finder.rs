@@ -47,9 +47,13 @@ impl Known {
     }
 }
 
-/// Whether the pod of this log asks for not being read.
-fn is_excluded(pods: &Pods, path: &Path) -> bool {
-    Pod::of(path).is_some_and(|pod| pods.asks(pod.uid).exclude)
+/// What files of each source wait for.
+type Waits = [Option<(Duration, bool)>];
+
+/// Whether the pod of this log asks for not being read, by a source that asks the API.
+fn is_excluded(pods: &Pods, waits: &Waits, source: SourceId, path: &Path) -> bool {
+    let asks = waits.get(usize::from(source.0)).is_some_and(Option::is_some);
+    asks && Pod::of(path).is_some_and(|pod| pods.asks(pod.uid).exclude)
 }
 
 /// Knows which files are there.
@@ -152,11 +156,10 @@ impl Finder {
     }
 
     fn look_for_excluded(&mut self, now: Now, tell: &mut impl FnMut(SourceId, Told)) {
-        let may_be =
-            |source: SourceId| self.waits.get(usize::from(source.0)).is_some_and(Option::is_some);
-        let of = self.by_node.iter().filter(|(_, known)| may_be(known.source));
+        let (pods, waits) = (&self.pods, &self.waits);
+        let of = self.by_node.iter();
         let out: Vec<Found> = of
-            .filter(|(_, known)| is_excluded(&self.pods, &known.path))
+            .filter(|(_, known)| is_excluded(pods, waits, known.source, &known.path))
             .map(|(node, known)| known.found(*node))
             .collect();
         for found in out {
@@ -164,8 +167,10 @@ impl Finder {
             self.leave(found.node, found.source, tell);
             self.excluded.insert(found.node, found);
         }
-        let pods = &self.pods;
-        let back = self.excluded.extract_if(|_, found| !is_excluded(pods, &found.path));
+        let (pods, waits) = (&self.pods, &self.waits);
+        let is_back =
+            |_: &Node, found: &mut Found| !is_excluded(pods, waits, found.source, &found.path);
+        let back = self.excluded.extract_if(is_back);
         let appeared: Vec<Found> = back.map(|(_, found)| found).collect();
         if !appeared.is_empty() {
             self.pass_on(Changes { appeared, ..Changes::default() }, now, tell);
@@ -193,8 +198,9 @@ impl Finder {
     /// Files that have to wait, until they need not.
     fn sort_out(&mut self, changes: &mut Changes, tell: &mut impl FnMut(SourceId, Told)) {
         changes.appeared.append(&mut self.waiting);
-        let pods = &self.pods;
-        let out = changes.appeared.extract_if(.., |found| is_excluded(pods, &found.path));
+        let (pods, waits) = (&self.pods, &self.waits);
+        let is_out = |found: &mut Found| is_excluded(pods, waits, found.source, &found.path);
+        let out = changes.appeared.extract_if(.., is_out);
         self.excluded.extend(out.map(|found| (found.node, found)));
         if !(self.has_adopted || self.changes != 0) || changes.appeared.is_empty() {
             return;

@@ -15,10 +15,9 @@ use super::lane;
 use super::pipeline::Pipeline;
 use super::pulse::Pulse;
 use super::stdin::{READ_BYTES, StdinDone, StdinWorker};
-use super::wake::{Adopt, Doorbell, Told};
+use super::wake::{Adopt, Doorbell, NewWays, Told};
 use super::worker::{Done, Worker};
 use crate::batch::Sealed;
-use crate::model::TenantId;
 use crate::telemetry::Metrics;
 
 /// Waiting for memory, a lane or another file is cut short by a ring; this is for rings missed.
@@ -213,13 +212,13 @@ pub(super) struct Ways(Vec<Option<mpsc::Sender<Sealed>>>);
 
 impl Ways {
     /// These.
-    pub(super) fn new(ways: Vec<(TenantId, mpsc::Sender<Sealed>)>) -> Self {
+    pub(super) fn new(ways: NewWays) -> Self {
         let mut all = Self(Vec::new());
         all.add(ways);
         all
     }
 
-    fn add(&mut self, ways: Vec<(TenantId, mpsc::Sender<Sealed>)>) {
+    fn add(&mut self, ways: NewWays) {
         for (tenant, way) in ways {
             self.0.resize_with(self.0.len().max(tenant.idx() + 1), || None);
             self.0[tenant.idx()] = Some(way);

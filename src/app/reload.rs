@@ -13,10 +13,9 @@ use super::agent::Agent;
 use super::build::{self, Builder};
 use super::control::{self, Call, Change};
 use super::current::{Setup, numbered};
-use super::pods::kube::chain;
 use super::wake::{Adopt, Doorbell};
 use crate::config::{Config, Input};
-use crate::push::HttpTransport;
+use crate::push::{HttpTransport, chain};
 
 /// How long a reload is waited for; then it goes on by itself.
 const WAIT_MAX: Duration = Duration::from_secs(30);

@@ -47,8 +47,7 @@ pub struct OfPods {
 impl Source {
     /// Whether pods may ask for something.
     pub(super) fn may_be_asked(&self) -> bool {
-        let api = self.place.pods.as_ref().and_then(|pods| pods.api.as_ref());
-        api.is_some_and(|api| !api.annotations.is_empty())
+        self.pods.as_ref().is_some_and(|pods| pods.options.is_some())
     }
 
     /// Whose lines it may have.

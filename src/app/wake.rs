@@ -16,13 +16,16 @@ use crate::tail::{Budget, NewFile};
 /// thousands of files is handed over while the reader works.
 const INBOX_MAX: usize = 1024;
 
+/// Ways to new lanes, by tenant.
+pub(super) type NewWays = Vec<(TenantId, mpsc::Sender<Sealed>)>;
+
 /// What a reload changes for a reader thread.
 #[derive(Debug)]
 pub struct Adopt {
     /// Sources and tenants.
     pub(super) setup: Setup,
     /// Ways to lanes that it has not had before, by tenant.
-    pub(super) ways: Vec<(TenantId, mpsc::Sender<Sealed>)>,
+    pub(super) ways: NewWays,
     /// What it may have open.
     pub(super) budget: Budget,
     /// Dropped when it is done.

@@ -1,6 +1,7 @@
 //! Builds the HTTP client from the options and the files they name.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -185,12 +186,7 @@ fn with_tls(mut builder: ClientBuilder, tls: &Tls) -> Result<ClientBuilder, Stri
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
     if let Some(path) = &tls.ca_file {
-        let certs = Certificate::from_pem_bundle(&read(path)?)
-            .map_err(|err| format!("{}: {}", path.display(), chain(&err)))?;
-        if certs.is_empty() {
-            return Err(format!("{}: there is no PEM certificate in it", path.display()));
-        }
-        builder = builder.tls_certs_only(certs);
+        builder = builder.tls_certs_only(authorities(path)?);
     }
     if let Some(cert_path) = &tls.cert_file {
         let mut pem = read(cert_path)?;
@@ -203,6 +199,20 @@ fn with_tls(mut builder: ClientBuilder, tls: &Tls) -> Result<ClientBuilder, Stri
         builder = builder.identity(identity);
     }
     Ok(builder)
+}
+
+/// The certificates in a PEM file, by which those of a server are checked.
+///
+/// # Errors
+/// It cannot be read, or there is none in it.
+pub fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
+    let pem = fs_err::read(path).map_err(|err| chain(&err))?;
+    let certs = Certificate::from_pem_bundle(&pem)
+        .map_err(|err| format!("{}: {}", path.display(), chain(&err)))?;
+    if certs.is_empty() {
+        return Err(format!("{}: there is no PEM certificate in it", path.display()));
+    }
+    Ok(certs)
 }
 
 /// Finds `name` where `host` is.

@@ -77,7 +77,8 @@ pub(super) fn read_secret(auth: &Auth) -> Result<Option<SecretString>, String> {
 }
 
 /// An error with its causes on one line, each said once.
-pub(super) fn chain(err: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn chain(err: &dyn std::error::Error) -> String {
     let mut text = err.to_string();
     let mut source = err.source();
     while let Some(cause) = source {

@@ -24,8 +24,9 @@ mod transport;
 mod tests;
 
 pub use self::backoff::{Backoff, WAIT_MAX};
-pub use self::client::PushError;
+pub use self::client::{PushError, authorities};
 pub use self::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, FILE_NAME};
+pub use self::files::chain;
 pub use self::options::{Auth, Options, Proxy, Retry, Secret, StructuredMetadata, Tls};
 pub use self::outcome::{
     Answer, Facts, Failure, Outcome, SAME_429_MAX, SAME_500_MAX, StreamLimit, outcome,

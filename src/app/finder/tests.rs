@@ -133,3 +133,21 @@ fn a_file_that_another_source_still_reads_is_taken_from_it() {
     bench.told.clear();
     assert_eq!(bench.pass_on(appeared(vec![found(1, 1, "/a")])), "0!1");
 }
+
+/// A source that does not ask the API reads what its globs match, whatever pods ask others for.
+#[test]
+fn a_pod_is_left_out_by_a_source_that_asks_the_api() {
+    use crate::config::Annotation;
+    use crate::discover::kube::Object;
+
+    let mut bench = Bench::new();
+    let pods = Arc::<Pods>::default();
+    let annotations = [("skald.dev/exclude".to_owned(), "true".to_owned())].into();
+    let pod = Object { uid: "u".to_owned(), annotations, ..Object::default() };
+    pods.set(pod, &[Annotation::Exclude]);
+    bench.finder.set_pods(pods, vec![Some((Duration::ZERO, false)), None]);
+    let (a, b) = ("/pods/ns_p_u/a/0.log", "/pods/ns_p_u/b/0.log");
+    let told = bench.pass_on(appeared(vec![found(0, 1, a), found(1, 2, b)]));
+    assert_eq!(told, format!("1+{b}"));
+    bench.finder.pods_changed(NOW, |_, _| panic!("nothing has changed for either"));
+}

@@ -6,7 +6,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use reqwest::header::ACCEPT;
-use reqwest::{Certificate, Client, Response};
+use reqwest::{Client, Response};
 use tracing::{info, warn};
 
 use super::super::clock::Clock;
@@ -14,6 +14,7 @@ use super::super::control::Call;
 use super::Pods;
 use crate::config::Api;
 use crate::discover::kube::{self, ACCEPT_LIST, ACCEPT_WATCH, Event};
+use crate::push::{authorities, chain};
 use crate::telemetry::Metrics;
 
 /// For a whole list, and for the beginning of a watch.
@@ -223,13 +224,8 @@ fn client(api: &Api) -> Result<Client, String> {
     let agent = concat!("skald/", env!("CARGO_PKG_VERSION"));
     let builder = Client::builder().http1_only().no_proxy().user_agent(agent);
     let builder = builder.connect_timeout(Duration::from_secs(10));
-    let certs = if api.url.starts_with("https://") {
-        let pem = fs_err::read(&api.ca_file).map_err(|err| err.to_string())?;
-        Certificate::from_pem_bundle(&pem)
-            .map_err(|err| format!("{}: {}", api.ca_file.display(), chain(&err)))?
-    } else {
-        Vec::new()
-    };
+    let is_https = api.url.starts_with("https://");
+    let certs = if is_https { authorities(&api.ca_file)? } else { Vec::new() };
     builder.tls_certs_only(certs).build().map_err(|err| chain(&err))
 }
 
@@ -241,17 +237,6 @@ fn delay(tries: u32) -> Duration {
 
 fn other(err: &(dyn std::error::Error + 'static)) -> Fault {
     Fault::Other(chain(err))
-}
-
-/// An error with its causes.
-pub(in super::super) fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(err) = source {
-        text = format!("{text}: {err}");
-        source = err.source();
-    }
-    text
 }
 
 #[cfg(test)]
