@@ -210,10 +210,10 @@ impl Watch {
     pub(super) fn look(&mut self, common: &Common, retention: Option<&Retention>, now: Now) {
         let all = common.current.sources();
         let mut sources = vec![Behind::default(); all.len()];
-        for file in common.registry.unread(now) {
+        common.registry.each_unread(now, |file| {
             let kept = retention.and_then(|known| known.kept(file.inode, &file.stem, now));
             sources[usize::from(file.source.0)].add(&file, kept);
-        }
+        });
         for (idx, behind) in sources.into_iter().enumerate() {
             let source = &*all[idx].name;
             let Behind { bytes, age, kept } = behind;

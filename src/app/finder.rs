@@ -1,5 +1,6 @@
 //! From what a scan found to what the readers are told: a step without clock, thread or disk.
 
+mod known;
 #[cfg(test)]
 mod tests;
 
@@ -10,25 +11,17 @@ use std::time::Duration;
 use hashbrown::{HashMap, HashSet};
 use tracing::error;
 
+use self::known::{Files, Known};
 use super::pods::Pods;
 use super::registry::Registry;
 use super::wake::Told;
 use super::windows::Windows;
 use crate::discover::{Changes, Found, Node, Pod, Renamed, age};
-use crate::model::{Few, Now, SourceId};
+use crate::model::{Now, SourceId};
 use crate::tail::{Begin, NewFile};
 
 /// The distance between the ranks of two generations: others may be found between them.
 const RANK_STEP: i64 = 1 << 32;
-
-#[derive(Debug)]
-struct Known {
-    source: SourceId,
-    path: Arc<Path>,
-    stem: Arc<Path>,
-    /// Its place among the generations of its stem, which never changes.
-    rank: Option<i64>,
-}
 
 /// A file of a pod of which nothing is known yet.
 #[derive(Debug)]
@@ -37,14 +30,6 @@ struct Unknown {
     uid: String,
     needs_node: bool,
     until: Duration,
-}
-
-impl Known {
-    fn found(&self, node: Node) -> Found {
-        let Self { source, path, stem, .. } = self;
-        let (path, stem, source) = (Arc::clone(path), Arc::clone(stem), *source);
-        Found { path, source, node, stem, is_outside: false, birth: None }
-    }
 }
 
 /// What files of each source wait for.
@@ -63,13 +48,9 @@ pub struct Finder {
     windows: Arc<Windows>,
     /// Sources whose files, as found by the first scan, are read from their end.
     from_end: Vec<bool>,
-    by_node: HashMap<Node, Known>,
+    files: Files,
     /// Files whose path is not the stem.
     by_path: HashMap<Arc<Path>, SourceId>,
-    /// Names under which files are or were followed, and the generations of each that are there. A
-    /// file that rotation has named after one of them, and that nobody knows, was there between two
-    /// looks.
-    stems: HashMap<Arc<Path>, Few<Node>>,
     /// The highest rank of any file so far.
     last_rank: i64,
     /// Part of what was known is lost: any file may have been followed, up to an unknown place.
@@ -104,15 +85,14 @@ impl Finder {
         from_end: Vec<bool>,
         has_forgotten: bool,
     ) -> Self {
-        let stems = registry.stems().into_iter().map(|stem| (stem, Few::default())).collect();
+        let files = Files::new(registry.stems());
         Self {
             registry,
             windows,
             fresh: vec![true; from_end.len()],
             from_end,
-            by_node: HashMap::new(),
+            files,
             by_path: HashMap::new(),
-            stems,
             last_rank: 0,
             has_forgotten,
             is_first: true,
@@ -157,13 +137,11 @@ impl Finder {
 
     fn look_for_excluded(&mut self, now: Now, tell: &mut impl FnMut(SourceId, Told)) {
         let (pods, waits) = (&self.pods, &self.waits);
-        let of = self.by_node.iter();
-        let out: Vec<Found> = of
-            .filter(|(_, known)| is_excluded(pods, waits, known.source, &known.path))
-            .map(|(node, known)| known.found(*node))
-            .collect();
+        let of = self.files.iter();
+        let is_out = |known: &&Known| is_excluded(pods, waits, known.source, &known.path);
+        let out: Vec<Found> = of.filter(is_out).map(Known::found).collect();
         for found in out {
-            self.forget(found.node);
+            self.forget(found.node, now);
             self.leave(found.node, found.source, tell);
             self.excluded.insert(found.node, found);
         }
@@ -237,14 +215,10 @@ impl Finder {
     }
 
     /// Takes a file out of all that is known.
-    fn forget(&mut self, node: Node) -> Option<Known> {
+    fn forget(&mut self, node: Node, now: Now) -> Option<Known> {
         self.waiting.retain(|found| found.node != node);
         self.excluded.remove(&node);
-        let known = self.by_node.remove(&node)?;
-        if let Some(nodes) = self.stems.get_mut(&known.stem) {
-            nodes.retain(|other| *other != node);
-        }
-        Some(known)
+        self.files.remove(node, now.mono)
     }
 
     /// Whether nothing was passed on yet.
@@ -256,8 +230,7 @@ impl Finder {
     /// The source of the file that has this path.
     #[must_use]
     pub fn source_of(&self, path: &Path) -> Option<SourceId> {
-        let nodes = self.stems.get(path).map_or(&[][..], Few::as_slice).iter();
-        let mut known = nodes.filter_map(|node| self.by_node.get(node));
+        let mut known = self.files.generations(path);
         let current = known.find(|known| *known.path == *path).map(|known| known.source);
         current.or_else(|| self.by_path.get(path).copied())
     }
@@ -273,31 +246,29 @@ impl Finder {
         let mut left = Vec::new();
         for node in std::mem::take(&mut changes.gone) {
             self.say_if_unread(node);
-            if let Some(known) = self.forget(node) {
+            if let Some(known) = self.forget(node, now) {
                 tell(known.source, Told::Gone(inode(node)));
                 self.registry.unnamed(inode(node));
                 left.push(known.path);
             }
         }
         for node in std::mem::take(&mut changes.left) {
-            if let Some(known) = self.forget(node) {
+            if let Some(known) = self.forget(node, now) {
                 self.leave(node, known.source, &mut tell);
                 left.push(known.path);
             }
         }
         self.sort_out(&mut changes, &mut tell);
         for renamed in changes.renamed {
-            if let Some((source, new)) = self.renamed(&renamed, &mut left) {
+            if let Some((source, new)) = self.renamed(&renamed, &mut left, now) {
                 tell(source, Told::Renamed(inode(renamed.node), Box::new(new)));
             }
         }
-        self.by_node.reserve(changes.appeared.len());
-        self.stems.reserve(changes.appeared.len());
         // Before the first of them is read: any may be the slowest.
         changes.appeared.iter().for_each(|found| self.windows.expect(found.source));
         let begins: Vec<Begin> = changes.appeared.iter().map(|found| self.begin(found)).collect();
         for found in changes.appeared.iter().filter(|found| !found.is_rotated()) {
-            self.stems.entry(Arc::clone(&found.path)).or_default();
+            self.files.add_stem(&found.path, now.mono);
         }
         for found in &changes.appeared {
             self.take(found);
@@ -305,19 +276,22 @@ impl Finder {
         }
         self.fresh.fill(false);
         if std::mem::take(&mut self.is_first) {
-            let is_there = |(device, inode)| self.by_node.contains_key(&Node { device, inode });
+            let is_there = |(device, inode)| self.files.get(Node { device, inode }).is_some();
             self.registry.look_for(is_there, now);
         }
         for (found, begin) in changes.appeared.iter().zip(begins) {
             let rank = self.rank(found.node);
             let not_before = self.not_before(found, now);
-            if let Some(known) = self.by_node.get(&found.node) {
-                let new = self.new_file(found.node, known, begin, rank);
+            if let Some(known) = self.files.get(found.node) {
+                let new = self.new_file(known, begin, rank);
                 tell(
                     found.source,
                     Told::Found(Box::new(NewFile { birth: found.birth, not_before, ..new })),
                 );
             }
+        }
+        if !left.is_empty() {
+            self.files.forget_former(now.mono);
         }
         for path in left {
             self.by_path.remove(&path);
@@ -340,48 +314,44 @@ impl Finder {
     fn take(&mut self, found: &Found) {
         let (path, source) = (Arc::clone(&found.path), found.source);
         let stem = self.stem(&path, &found.stem);
-        self.stems.entry(Arc::clone(&stem)).or_default().push(found.node);
         if path != stem {
             self.by_path.insert(Arc::clone(&path), source);
         }
-        self.by_node.insert(found.node, Known { source, path, stem, rank: None });
+        self.files.insert(Known { node: found.node, source, path, stem, rank: None });
     }
 
     /// The rank of a file. Those of its generations that have none yet get theirs: by their names,
     /// which change, each is put between those that it is between now.
     fn rank(&mut self, node: Node) -> i64 {
-        let Some(known) = self.by_node.get(&node) else { return 0 };
+        let Some(known) = self.files.get(node) else { return 0 };
         if let Some(rank) = known.rank {
             return rank;
         }
-        let mut nodes = self.stems.get(&known.stem).map_or(&[][..], Few::as_slice).to_vec();
-        nodes.sort_by_cached_key(|node| {
-            self.by_node.get(node).map(|known| age(&known.path, &known.stem))
-        });
+        let mut all: Vec<&Known> = self.files.generations(&known.stem).collect();
+        all.sort_by_cached_key(|known| (age(&known.path, &known.stem), known.node));
+        let all: Vec<(Node, Option<i64>)> = all.iter().map(|it| (it.node, it.rank)).collect();
         let mut before = None;
-        for (idx, node) in nodes.iter().enumerate() {
-            let rank_of = |node: &Node| self.by_node.get(node).and_then(|known| known.rank);
-            let rank = rank_of(node).unwrap_or_else(|| {
-                match (before, nodes[idx + 1..].iter().find_map(rank_of)) {
-                    // Others may be gone that are still read: it is behind all of them.
-                    (None, None) => self.last_rank + RANK_STEP,
-                    (Some(before), None) => before + RANK_STEP,
-                    (None, Some(behind)) => behind - RANK_STEP,
-                    (Some(before), Some(behind)) => i64::midpoint(before, behind),
-                }
+        let mut own = 0;
+        for (idx, (other, rank)) in all.iter().enumerate() {
+            let behind = || all[idx + 1..].iter().find_map(|(_, rank)| *rank);
+            let rank = rank.unwrap_or_else(|| match (before, behind()) {
+                // Others may be gone that are still read: it is behind all of them.
+                (None, None) => self.last_rank + RANK_STEP,
+                (Some(before), None) => before + RANK_STEP,
+                (None, Some(behind)) => behind - RANK_STEP,
+                (Some(before), Some(behind)) => i64::midpoint(before, behind),
             });
             before = Some(rank);
             self.last_rank = self.last_rank.max(rank);
-            if let Some(known) = self.by_node.get_mut(node) {
-                known.rank = Some(rank);
-            }
+            self.files.set_rank(*other, rank);
+            own = if *other == node { rank } else { own };
         }
-        self.by_node.get(&node).and_then(|known| known.rank).unwrap_or_default()
+        own
     }
 
     /// Where a file begins that turns out not to be known.
     fn begin(&self, found: &Found) -> Begin {
-        let is_followed = self.has_forgotten || self.stems.contains_key(&found.stem);
+        let is_followed = self.has_forgotten || self.files.has_stem(&found.stem);
         // What comes later than the first look is new, whoever has followed it.
         let is_fresh = self.fresh[usize::from(found.source.0)];
         if found.is_outside && is_fresh && !is_followed {
@@ -391,10 +361,10 @@ impl Finder {
         if from_end && !is_followed { Begin::End } else { Begin::Start }
     }
 
-    fn new_file(&self, node: Node, known: &Known, begin: Begin, rank: i64) -> NewFile {
-        let Known { source, path, stem, .. } = known;
+    fn new_file(&self, known: &Known, begin: Begin, rank: i64) -> NewFile {
+        let Known { node, source, path, stem, .. } = known;
         let (path, stem, source) = (Arc::clone(path), Arc::clone(stem), *source);
-        let inode = inode(node);
+        let inode = inode(*node);
         let known = self.registry.resume(inode, &path, &stem);
         let (inode, birth, not_before) = (Some(inode), None, Duration::ZERO);
         NewFile { path, stem, inode, birth, source, known, begin, rank, not_before }
@@ -404,6 +374,7 @@ impl Finder {
         &mut self,
         renamed: &Renamed,
         left: &mut Vec<Arc<Path>>,
+        now: Now,
     ) -> Option<(SourceId, NewFile)> {
         let Renamed { node, path, stem } = renamed;
         let stem = self.stem(path, stem);
@@ -414,25 +385,21 @@ impl Finder {
             (waiting.path, waiting.stem) = (Arc::clone(path), stem);
             return None;
         }
-        let known = self.by_node.get_mut(node)?;
-        left.push(std::mem::replace(&mut known.path, Arc::clone(path)));
-        let (source, old) = (known.source, std::mem::replace(&mut known.stem, Arc::clone(&stem)));
-        if old != stem {
-            known.rank = None;
-            self.stems.entry(old).or_default().retain(|other| other != node);
-            self.stems.entry(stem).or_default().push(*node);
+        let known = self.files.remove(*node, now.mono)?;
+        left.push(known.path);
+        let (source, path) = (known.source, Arc::clone(path));
+        if path != stem {
+            self.by_path.insert(Arc::clone(&path), source);
         }
-        if *path != known.stem {
-            self.by_path.insert(Arc::clone(path), source);
-        }
+        let rank = known.rank.filter(|_| known.stem == stem);
+        self.files.insert(Known { node: *node, source, path, stem, rank });
         let rank = self.rank(*node);
-        let known = self.by_node.get(node)?;
-        Some((source, self.new_file(*node, known, Begin::Start, rank)))
+        Some((source, self.new_file(self.files.get(*node)?, Begin::Start, rank)))
     }
 
     /// A name that looks rotated is one only if there is or was a file that it was rotated from.
     fn stem(&self, path: &Arc<Path>, stem: &Arc<Path>) -> Arc<Path> {
-        Arc::clone(if self.stems.contains_key(stem) { stem } else { path })
+        Arc::clone(if self.files.has_stem(stem) { stem } else { path })
     }
 }
 

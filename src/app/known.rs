@@ -38,7 +38,7 @@ pub(super) struct Inner {
     /// Something changed since the last snapshot.
     pub(super) dirty: bool,
     /// `None` since something changed.
-    totals: Option<Totals>,
+    pub(super) totals: Option<Totals>,
 }
 
 /// What is asked each second of all files together.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
@@ -15,7 +16,7 @@ use crate::tail::{COPY_WITHIN, Kin, News, Resume};
 
 /// A file without a name in the globs is remembered for this long, so that it is known again when
 /// it comes back under another name or after a restart.
-const FORGET_AFTER_NANOS: i64 = 7 * 24 * 3_600_000_000_000;
+pub(super) const FORGET_AFTER: Duration = Duration::from_hours(7 * 24);
 
 const POISONED: &str = "BUG: a thread panicked while it held the registry";
 
@@ -236,7 +237,7 @@ impl Registry {
         if !std::mem::take(&mut inner.dirty) {
             return None;
         }
-        let is_young = |file: &SavedFile| now.0.saturating_sub(file.seen.0) < FORGET_AFTER_NANOS;
+        let is_young = |file: &SavedFile| now.since(file.seen) < FORGET_AFTER;
         inner.saved.retain(|_, file| is_young(file));
         inner.former.retain(|_, files| {
             files.retain(is_young);
@@ -270,12 +271,13 @@ impl Registry {
         Lag { oldest_unsettled, ..totals.lag }
     }
 
-    /// The files that have unread bytes.
-    #[must_use]
-    pub fn unread(&self, now: Now) -> Vec<Unread> {
+    /// Shows each file that has unread bytes.
+    pub fn each_unread(&self, now: Now, mut show: impl FnMut(Unread)) {
         let mut inner = self.inner();
-        let keys = inner.totals().unread.clone();
-        keys.iter().filter_map(|key| Some(inner.files.get(key)?.to_unread(now))).collect()
+        inner.totals();
+        let Inner { files, totals, .. } = &*inner;
+        let unread = totals.iter().flat_map(|totals| &totals.unread);
+        unread.filter_map(|key| files.get(key)).for_each(|file| show(file.to_unread(now)));
     }
 
     /// Every file as JSON, for `/files`.
@@ -304,7 +306,7 @@ mod tests {
     #[test]
     fn a_snapshot_is_of_one_moment() {
         let at =
-            |seconds| Now { mono: std::time::Duration::from_secs(seconds), wall: UnixNanos(0) };
+            |seconds| Now { mono: Duration::from_secs(seconds), wall: UnixNanos(0) };
         let mark = |offset| Mark { offset: FileOffset(offset), ..Mark::default() };
         let registry = Registry::new(vec!["t".into()], Vec::new());
         let (file, path): (_, Arc<Path>) = (FileKey(1), Path::new("log").into());

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 
 use super::trouble::{Troubles, What};
-use crate::model::{SourceId, UnixNanos};
+use crate::model::{HasKey, Keyed, SourceId, UnixNanos};
 
 /// Which file it is, for as long as it exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,10 +139,20 @@ impl At {
     }
 }
 
+/// A file under a name, and the walk that has met it last.
 #[derive(Debug)]
 struct Place {
+    node: Node,
     name: Name,
     turn: u32,
+}
+
+impl HasKey for Place {
+    type Key = Node;
+
+    fn key(&self) -> Node {
+        self.node
+    }
 }
 
 /// A name for a file, best first.
@@ -168,10 +177,10 @@ pub(super) struct Seen {
     known: HashMap<Arc<Path>, Known>,
     /// Devices that files are on.
     devices: Vec<u64>,
-    files: HashMap<Node, Place>,
+    files: Keyed<Place>,
     /// Of the current walk: files not in `files`, and other names of those that are.
-    new_files: HashMap<Node, Place>,
-    new_names: HashMap<Node, Place>,
+    new_files: Keyed<Place>,
+    new_names: Keyed<Place>,
     /// Of the current walk: paths that could not be looked at. What was below them stays.
     blind: Vec<PathBuf>,
     pub(super) folders: HashMap<PathBuf, Option<Stamp>>,
@@ -182,8 +191,7 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn begin(&mut self) {
         self.turn += 1;
-        self.new_files.clear();
-        self.new_names.clear();
+        (self.new_files, self.new_names) = Default::default();
         self.blind.clear();
         self.folders.clear();
         self.links.clear();
@@ -216,7 +224,7 @@ impl Seen {
     pub(super) fn known(&mut self, path: &Path, listed: u64) -> Option<(Arc<Path>, At)> {
         for &device in &self.devices {
             let node = Node { device, inode: listed };
-            let place = self.files.get(&node).or_else(|| self.new_files.get(&node));
+            let place = self.files.get(node).or_else(|| self.new_files.get(node));
             if let Some(Place { name, .. }) = place.filter(|place| *place.name.path == *path) {
                 return Some((Arc::clone(&name.path), At { node, birth: name.birth }));
             }
@@ -245,16 +253,16 @@ impl Seen {
     /// Notes that `node` has this name. Returns the file's source if that is another one.
     pub(super) fn admit(&mut self, node: Node, name: Name) -> Option<SourceId> {
         let (source, is_outside) = (name.source, name.is_outside);
-        let owner = if let Some(place) = self.files.get_mut(&node) {
+        let owner = if let Some(place) = self.files.get_mut(node) {
             let owner = place.name.source;
             if place.name.path == name.path {
                 place.turn = self.turn;
             } else {
-                keep_best(&mut self.new_names, node, Place { name, turn: self.turn });
+                keep_best(&mut self.new_names, Place { node, name, turn: self.turn });
             }
             owner
         } else {
-            keep_best(&mut self.new_files, node, Place { name, turn: self.turn })
+            keep_best(&mut self.new_files, Place { node, name, turn: self.turn })
         };
         (owner != source && !is_outside).then_some(owner)
     }
@@ -263,30 +271,30 @@ impl Seen {
     pub(super) fn finish(&mut self) -> Changes {
         let mut changes = Changes::default();
         let turn = self.turn;
-        for (node, Place { name, .. }) in std::mem::take(&mut self.new_names) {
-            let place = self.files.get_mut(&node).expect("BUG: a second name without a first");
+        for Place { node, name, .. } in std::mem::take(&mut self.new_names) {
+            let place = self.files.get_mut(node).expect("BUG: a second name without a first");
             if place.turn < turn && is_another(&place.name, &name) {
                 changes.gone.push(node);
                 changes.appeared.push(found(node, &name));
-                *place = Place { name, turn };
+                *place = Place { node, name, turn };
             } else if place.turn < turn {
                 let (path, stem) = (Arc::clone(&name.path), Arc::clone(&name.stem));
                 changes.renamed.push(Renamed { node, path, stem });
                 let source = place.name.source;
-                *place = Place { name: Name { source, ..name }, turn };
+                *place = Place { node, name: Name { source, ..name }, turn };
             }
         }
         let is_hidden = |path: &Path| self.blind.iter().any(|blind| path.starts_with(blind));
-        self.files.retain(|node, place| {
+        self.files.retain(|place| {
             let stays = place.turn == turn || is_hidden(&place.name.path);
             if !stays {
-                changes.gone.push(*node);
+                changes.gone.push(place.node);
             }
             stays
         });
         self.known.retain(|path, known| known.turn == turn || is_hidden(path));
         let new_files = std::mem::take(&mut self.new_files);
-        changes.appeared.extend(new_files.iter().map(|(node, place)| found(*node, &place.name)));
+        changes.appeared.extend(new_files.iter().map(|place| found(place.node, &place.name)));
         if self.files.is_empty() {
             // Thousands, at the first look: the table itself, not a copy.
             self.files = new_files;
@@ -302,9 +310,9 @@ impl Seen {
     /// another name then, and is there under both, keeps that name until the next walk.
     pub(super) fn since(&self, before: Self) -> Changes {
         let mut changes = Changes::default();
-        for (node, place) in &self.files {
-            let (name, found) = (&place.name, found(*node, &place.name));
-            match before.files.get(node).map(|old| &old.name) {
+        for Place { node, name, .. } in self.files.iter() {
+            let found = found(*node, name);
+            match before.files.get(*node).map(|old| &old.name) {
                 Some(old) if is_another(old, name) => {
                     changes.gone.push(*node);
                     changes.appeared.push(found);
@@ -321,11 +329,11 @@ impl Seen {
                 None => changes.appeared.push(found),
             }
         }
-        for (node, place) in before.files {
-            if self.files.contains_key(&node) {
+        for Place { node, name, .. } in before.files {
+            if self.files.get(node).is_some() {
                 continue;
             }
-            let is_there = fs_err::metadata(&place.name.path).is_ok_and(|it| Node::of(&it) == node);
+            let is_there = fs_err::metadata(&name.path).is_ok_and(|it| Node::of(&it) == node);
             if is_there { changes.left.push(node) } else { changes.gone.push(node) }
         }
         changes.sort();
@@ -333,7 +341,7 @@ impl Seen {
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = Found> {
-        self.files.iter().map(|(&node, place)| found(node, &place.name))
+        self.files.iter().map(|place| found(place.node, &place.name))
     }
 }
 
@@ -354,14 +362,12 @@ fn found(node: Node, name: &Name) -> Found {
 }
 
 /// Keeps the better of two names and returns the source it is from.
-fn keep_best(names: &mut HashMap<Node, Place>, node: Node, place: Place) -> SourceId {
-    match names.entry(node) {
-        Entry::Occupied(mut best) => {
-            if place.name < best.get().name {
-                best.insert(place);
-            }
-            best.get().name.source
-        }
-        Entry::Vacant(entry) => entry.insert(place).name.source,
+fn keep_best(names: &mut Keyed<Place>, place: Place) -> SourceId {
+    let best = names.get(place.node).filter(|best| best.name <= place.name);
+    if let Some(best) = best {
+        return best.name.source;
     }
+    let source = place.name.source;
+    names.insert(place);
+    source
 }

@@ -13,7 +13,7 @@ use super::file::{State, Tracked};
 use super::identity::{self, Kin, Resume, Trail};
 use super::news::{Loss, NewFile, News};
 use super::reader::Reader;
-use crate::model::{Few, FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now};
+use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, Now};
 
 /// How long a copy of a truncated file is looked for before its unread bytes count as lost.
 pub const COPY_WITHIN: Duration = Duration::from_secs(10);
@@ -71,15 +71,15 @@ impl<H> Reader<H> {
         if !file.has_kin {
             return false;
         }
-        let goes_first = |other: &&usize| {
-            self.slots[**other].as_ref().is_some_and(|other| {
+        let goes_first = |other: usize| {
+            self.slots[other].as_ref().is_some_and(|other| {
                 other.rank < file.rank
                     && other.source == file.source
                     && other.has_unseen()
                     && !matches!(other.state, State::SetAside { .. })
             })
         };
-        self.generations(&file.stem).iter().any(|other| goes_first(&other))
+        self.generations(&file.stem).any(goes_first)
     }
 
     /// The file has nothing to read for now: those that wait for it may try.
@@ -92,8 +92,8 @@ impl<H> Reader<H> {
     }
 
     pub(super) fn let_go(&mut self, stem: &Path, but: usize) {
-        let others: Vec<usize> =
-            self.generations(stem).iter().copied().filter(|idx| *idx != but).collect();
+        let mut others: Vec<usize> = self.generations(stem).filter(|idx| *idx != but).collect();
+        others.sort_unstable();
         for idx in others {
             if self.slots[idx].as_ref().is_some_and(|file| file.has_unseen()) {
                 self.enqueue(idx);
@@ -102,34 +102,32 @@ impl<H> Reader<H> {
     }
 
     /// One more generation: what the others have left is looked at first.
-    pub(super) fn join_stem(&mut self, stem: &Arc<Path>, idx: usize, now: Now) {
-        let generations = self.by_stem.entry(Arc::clone(stem)).or_default();
-        for other in generations.as_slice() {
+    pub(super) fn join_stem(&mut self, stem: &Path, idx: usize, now: Now) {
+        let others: Vec<usize> = self.generations(stem).collect();
+        for other in &others {
             if let Some(file) = self.slots[*other].as_mut() {
                 file.has_kin = true;
                 self.look_ats[*other] = now.mono;
                 self.look_at = now.mono;
             }
         }
-        let has_kin = !generations.as_slice().is_empty();
-        generations.push(idx);
         if let Some(file) = self.slots[idx].as_mut() {
-            file.has_kin = has_kin;
+            file.has_kin = !others.is_empty();
         }
+        let slots = &self.slots;
+        self.by_stem.insert(idx, |idx| slots[idx].as_ref().map(|file| &*file.stem));
     }
 
     pub(super) fn leave_stem(&mut self, stem: &Path, idx: usize) {
-        let Some(generations) = self.by_stem.get_mut(stem) else { return };
-        generations.retain(|other| *other != idx);
-        if generations.as_slice().is_empty() {
-            self.by_stem.remove(stem);
-        } else {
+        if self.by_stem.remove(idx, Some(stem)) {
             self.let_go(stem, idx);
         }
     }
 
-    pub(super) fn generations(&self, stem: &Path) -> &[usize] {
-        self.by_stem.get(stem).map_or(&[], Few::as_slice)
+    /// All generations that are followed, in no order.
+    pub(super) fn generations<'a>(&'a self, stem: &'a Path) -> impl Iterator<Item = usize> {
+        let own = |idx: usize| self.slots[idx].as_ref().map(|file| &*file.stem);
+        self.by_stem.all(Some(stem), own)
     }
 
     /// The followed file that a rotated one is a copy of.
@@ -141,7 +139,7 @@ impl<H> Reader<H> {
         files: &mut D,
     ) -> std::io::Result<Option<FileKey>> {
         for idx in self.generations(&new.stem) {
-            let Some(file) = self.slots[*idx].as_ref() else { continue };
+            let Some(file) = self.slots[idx].as_ref() else { continue };
             if identity::is_copy(files, handle, stat, file)? {
                 return Ok(Some(file.key));
             }

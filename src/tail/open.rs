@@ -63,7 +63,7 @@ impl<H> Reader<H> {
                 waiting.new.not_before = Duration::ZERO;
             }
         }
-        let Some(&idx) = self.by_inode.get(&inode) else { return };
+        let Some(idx) = self.slot_of(inode) else { return };
         if let Some(file) = self.slots[idx].as_mut().filter(|file| now.mono < file.not_before) {
             file.not_before = Duration::ZERO;
             let stem = Arc::clone(&file.stem);
@@ -284,7 +284,8 @@ impl<H> Reader<H> {
         }
         self.open += 1;
         *self.devices.entry(identity.device).or_default() += 1;
-        self.by_inode.insert(identity.inode(), idx);
+        let slots = &self.slots;
+        self.by_inode.insert(idx, |idx| slots[idx].as_ref().map(|file| file.identity.inode()));
         self.set_path(&new.path, idx);
         self.join_stem(&new.stem, idx, now);
         let NewFile { path, stem, source, .. } = new;

@@ -15,7 +15,7 @@ use super::generations::{Bygone, Held, Missing};
 use super::looks::GLANCES_MAX;
 use super::news::News;
 use super::open::Waiting;
-use crate::model::{Few, FileKey, Files, Identity, Mark, Now, SourceId};
+use crate::model::{FileKey, Files, Identity, Index, Mark, Now, SourceId};
 
 /// How a reader behaves.
 #[derive(Debug, Clone)]
@@ -56,13 +56,13 @@ pub struct Reader<H> {
     pub(super) look_ats: Vec<Duration>,
     /// Places in `slots` without a file.
     pub(super) free: Vec<usize>,
-    pub(super) by_inode: HashMap<(u64, u64), usize>,
+    pub(super) by_inode: Index,
     /// How many files are followed on each device.
     pub(super) devices: HashMap<u64, usize>,
     /// By path where that is not the stem.
     pub(super) by_path: HashMap<Arc<Path>, usize>,
-    /// The generations of each file, in no order.
-    pub(super) by_stem: HashMap<Arc<Path>, Few<usize>>,
+    /// The generations of each file.
+    pub(super) by_stem: Index,
     /// Files that may have unread bytes, each at most once.
     ready: VecDeque<usize>,
     /// Files that could not be opened yet.
@@ -96,10 +96,10 @@ impl<H> Reader<H> {
             slots: Vec::new(),
             look_ats: Vec::new(),
             free: Vec::new(),
-            by_inode: HashMap::new(),
+            by_inode: Index::default(),
             devices: HashMap::new(),
             by_path: HashMap::new(),
-            by_stem: HashMap::new(),
+            by_stem: Index::default(),
             ready: VecDeque::new(),
             waiting: Vec::new(),
             held: Vec::new(),
@@ -148,7 +148,7 @@ impl<H> Reader<H> {
         now: Now,
         files: &mut D,
     ) -> bool {
-        let Some(&idx) = self.by_inode.get(&inode) else { return false };
+        let Some(idx) = self.slot_of(inode) else { return false };
         let Some(file) = self.slots[idx].as_ref() else { return false };
         // Another number is no news of this one: it was renamed again since it was found.
         let is_another = |own: Identity| own.inode() == inode && own != file.identity;
@@ -162,7 +162,7 @@ impl<H> Reader<H> {
 
     /// A file has another name: `stem`, or one that says that it was rotated.
     pub fn renamed(&mut self, inode: (u64, u64), path: &Arc<Path>, stem: &Arc<Path>, now: Now) {
-        let Some(&idx) = self.by_inode.get(&inode) else { return };
+        let Some(idx) = self.slot_of(inode) else { return };
         let Some(file) = self.slots[idx].as_mut() else { return };
         let old = std::mem::replace(&mut file.path, Arc::clone(path));
         file.is_named = true;
@@ -182,7 +182,7 @@ impl<H> Reader<H> {
     /// A file has no name any more that discovery would find.
     pub fn gone(&mut self, inode: (u64, u64), now: Now) {
         self.expect_no_more(inode);
-        let Some(&idx) = self.by_inode.get(&inode) else { return };
+        let Some(idx) = self.slot_of(inode) else { return };
         let Some(file) = self.slots[idx].as_mut() else { return };
         file.is_named = false;
         if file.handle.is_none() {
@@ -192,18 +192,23 @@ impl<H> Reader<H> {
         self.look_at = now.mono;
     }
 
+    /// Where the file is that has this number.
+    pub(super) fn slot_of(&self, inode: (u64, u64)) -> Option<usize> {
+        let own = |idx: usize| self.slots[idx].as_ref().map(|file| file.identity.inode());
+        self.by_inode.get(Some(inode), own)
+    }
+
     /// The file that has this number, if it is followed.
     #[must_use]
     pub fn key_of(&self, inode: (u64, u64)) -> Option<FileKey> {
-        let idx = self.by_inode.get(&inode)?;
-        self.slots[*idx].as_ref().map(|file| file.key)
+        self.slots[self.slot_of(inode)?].as_ref().map(|file| file.key)
     }
 
     /// The file is of no source any more, or another one's: it is closed where it is.
     pub fn leave(&mut self, inode: (u64, u64), now: Now) {
         self.expect_no_more(inode);
         self.held.retain(|held| held.stat.identity.inode() != inode);
-        if let Some(&idx) = self.by_inode.get(&inode) {
+        if let Some(idx) = self.slot_of(inode) {
             self.close(idx, now);
         }
     }
@@ -236,7 +241,7 @@ impl<H> Reader<H> {
     /// The newest file that has this path.
     fn at_path(&self, path: &Path) -> Option<usize> {
         let file = |idx: usize| self.slots[idx].as_ref().filter(|file| *file.path == *path);
-        let own = self.generations(path).iter().copied().filter(|idx| file(*idx).is_some());
+        let own = self.generations(path).filter(|idx| file(*idx).is_some());
         own.max_by_key(|idx| file(*idx).map(|file| file.key))
             .or_else(|| self.by_path.get(path).copied())
     }
@@ -332,7 +337,7 @@ impl<H> Reader<H> {
         self.look_ats[idx] = Duration::MAX;
         self.free.push(idx);
         let device = file.identity.device;
-        self.by_inode.remove(&(device, file.identity.inode));
+        self.by_inode.remove(idx, Some(file.identity.inode()));
         self.devices.entry(device).and_modify(|count| *count -= 1);
         self.devices.retain(|_, count| *count != 0);
         if self.by_path.get(&path) == Some(&idx) {
