@@ -131,14 +131,15 @@ fn file(bytes: &mut Bytes<'_>) -> SavedFile {
         head: fingerprint(bytes),
         mark: Mark {
             offset: FileOffset(bytes.number()),
-            stamp: Stamp {
-                last_raw: (bytes.below(2) == 1).then(|| time(bytes)),
-                repeats: bytes.byte().into(),
+            stamp: {
+                let last_raw = (bytes.below(2) == 1).then(|| time(bytes));
+                Stamp::new(last_raw, bytes.byte().into())
             },
             tail: fingerprint(bytes),
             held: std::array::from_fn(|_| {
                 (bytes.below(2) == 1).then(|| FileOffset(bytes.number()))
-            }),
+            })
+            .into(),
         },
         seen: time(bytes),
         rotated: bytes.below(2) == 1,

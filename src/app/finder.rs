@@ -267,12 +267,12 @@ impl Finder {
         // Before the first of them is read: any may be the slowest.
         changes.appeared.iter().for_each(|found| self.windows.expect(found.source));
         let begins: Vec<Begin> = changes.appeared.iter().map(|found| self.begin(found)).collect();
-        for found in changes.appeared.iter().filter(|found| !found.is_rotated()) {
-            self.files.add_stem(&found.path, now.mono);
-        }
-        for found in &changes.appeared {
-            self.take(found);
-            left.retain(|path| *path != found.path);
+        // A name that looks rotated is one if the file that it was rotated from is known.
+        for is_rotated in [false, true] {
+            for found in changes.appeared.iter().filter(|found| found.is_rotated() == is_rotated) {
+                self.take(found);
+                left.retain(|path| *path != found.path);
+            }
         }
         self.fresh.fill(false);
         if std::mem::take(&mut self.is_first) {

@@ -13,7 +13,7 @@ use super::behind::{Lag, Unread};
 use crate::checkpoint::SavedFile;
 use crate::ledger::Ledger;
 use crate::model::{
-    FileKey, FileOffset, Fingerprint, Identity, Mark, Now, OUTPUTS, SourceId, UnixNanos,
+    FileKey, FileOffset, Fingerprint, Identity, Mark, Moment, Now, OUTPUTS, SourceId, UnixNanos,
 };
 use crate::parse::Older;
 use crate::tail::{Kin, News, Resume};
@@ -89,7 +89,7 @@ pub(super) struct Tracked {
     /// What is unread was looked at: it is no whole line.
     pub(super) has_no_line: bool,
     /// When it was found.
-    pub(super) found_at: Duration,
+    pub(super) found_at: Moment,
     /// A newer generation of the same inode has taken its place.
     pub(super) replaced: bool,
     /// It is a copy of this generation, and was begun where that was read to.
@@ -120,7 +120,7 @@ impl Inner {
             News::Opened { file, source, path, stem, identity, start, size, kin, .. } => {
                 let (path, stem) = (Arc::clone(path), Arc::clone(stem));
                 let mut tracked = Tracked::new(*source, path, stem, *identity, *size, *start);
-                tracked.found_at = now.mono;
+                tracked.found_at = now.mono.into();
                 self.make_way_for(&tracked, *kin, *start);
                 if let Some(Kin::Copy { of }) = kin {
                     tracked.continues = *of;
@@ -305,7 +305,7 @@ impl Tracked {
             source,
             path,
             stem,
-            goes_on: start.held.map(|held| held.unwrap_or(start.offset) == FileOffset(0)),
+            goes_on: start.held.offsets().map(|held| held.unwrap_or(start.offset) == FileOffset(0)),
             identity,
             head: Fingerprint::default(),
             size,
@@ -313,7 +313,7 @@ impl Tracked {
             deleted: false,
             closed: false,
             has_no_line: false,
-            found_at: Duration::ZERO,
+            found_at: Moment::default(),
             replaced: false,
             continues: None,
             ledger: Ledger::new(start),
@@ -352,9 +352,9 @@ impl Tracked {
             inode: self.identity.inode(),
             stem: Arc::clone(&self.stem),
             bytes: self.unread(),
-            age: (!self.has_no_line).then(|| match self.ledger.read_to().stamp.last_raw {
+            age: (!self.has_no_line).then(|| match self.ledger.read_to().stamp.last_raw() {
                 Some(time) => now.wall.since(time),
-                None => now.mono.saturating_sub(self.found_at),
+                None => now.mono.saturating_sub(self.found_at.mono()),
             }),
             is_deleted: self.deleted,
         }

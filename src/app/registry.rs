@@ -305,8 +305,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_of_one_moment() {
-        let at =
-            |seconds| Now { mono: Duration::from_secs(seconds), wall: UnixNanos(0) };
+        let at = |seconds| Now { mono: Duration::from_secs(seconds), wall: UnixNanos(0) };
         let mark = |offset| Mark { offset: FileOffset(offset), ..Mark::default() };
         let registry = Registry::new(vec!["t".into()], Vec::new());
         let (file, path): (_, Arc<Path>) = (FileKey(1), Path::new("log").into());

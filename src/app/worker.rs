@@ -229,7 +229,8 @@ impl<H> Worker<H> {
             let text = Line { bytes: line.bytes, truncated_from: line.truncated_from };
             let piece = Piece { line: text, input, at: end };
             if end < again.offset {
-                self.pipeline.hold_again(chunk.source, piece, &mut chain.join, again.held, now);
+                let held = again.held.offsets();
+                self.pipeline.hold_again(chunk.source, piece, &mut chain.join, held, now);
             } else if let Err(why) =
                 self.pipeline.line(from, Text::Piece(piece), &mut chain.join, &mut stamp, now)
             {
@@ -243,7 +244,7 @@ impl<H> Worker<H> {
         } else {
             Mark { offset: end, stamp, tail: chunk.tail(&self.buf, end), ..Mark::default() }
         };
-        mark.held = chain.join.held();
+        mark.held = chain.join.held().into();
         let Stretch { tickets, too_old } = self.pipeline.end(chunk.source);
         if 0 < too_old {
             self.log.too_old(chunk.file, too_old, || registry.path(chunk.file));
@@ -282,7 +283,7 @@ impl<H> Worker<H> {
             let mut stamp = mark.stamp;
             begin(&mut self.pipeline, registry, source, file, now);
             let stop = self.pipeline.unfinished(from, &mut chain.join, &mut stamp, now).err();
-            mark.held = chain.join.held();
+            mark.held = chain.join.held().into();
             let Stretch { tickets, .. } = self.pipeline.end(source);
             registry.issue(file, mark, tickets, now);
             self.put(file, seq, source, chain, mark, now);
@@ -376,6 +377,6 @@ fn stopped(stop: Stop, took: bool) -> Done {
 
 /// The time of the last line before `mark`.
 fn time_of(mark: Mark) -> Option<UnixNanos> {
-    let raw = mark.stamp.last_raw?;
-    Some(raw.plus(Duration::from_nanos(u64::from(mark.stamp.repeats))))
+    let raw = mark.stamp.last_raw()?;
+    Some(raw.plus(Duration::from_nanos(u64::from(mark.stamp.repeats()))))
 }

@@ -93,9 +93,9 @@ fn append_file(out: &mut Vec<u8>, file: &SavedFile) {
     append_hash(out, r#","head":["#, *head);
     append_number(out, r#","offset":"#, mark.offset.0);
     append_hash(out, r#","tail":["#, mark.tail);
-    append_time(out, r#","last_raw":"#, mark.stamp.last_raw);
-    append_number(out, r#","repeats":"#, mark.stamp.repeats);
-    let held = mark.held.map(|held| held.map(|offset| offset.0));
+    append_time(out, r#","last_raw":"#, mark.stamp.last_raw());
+    append_number(out, r#","repeats":"#, mark.stamp.repeats());
+    let held = mark.held.offsets().map(|held| held.map(|offset| offset.0));
     if held.iter().any(Option::is_some) {
         out.extend_from_slice(br#","held":"#);
         append_json(out, &held);
@@ -302,7 +302,7 @@ impl From<PathText<'_>> for PathBuf {
 impl From<FileLine<'_>> for SavedFile {
     fn from(line: FileLine<'_>) -> Self {
         let fingerprint = |(len, hash)| Fingerprint { len, hash };
-        let stamp = Stamp { last_raw: line.last_raw.map(UnixNanos), repeats: line.repeats };
+        let stamp = Stamp::new(line.last_raw.map(UnixNanos), line.repeats);
         let path: Arc<Path> = PathBuf::from(line.path).into();
         let stem = line.stem.map_or_else(|| Arc::clone(&path), |stem| PathBuf::from(stem).into());
         Self {
@@ -319,7 +319,7 @@ impl From<FileLine<'_>> for SavedFile {
                 offset: FileOffset(line.offset),
                 stamp,
                 tail: fingerprint(line.tail),
-                held: line.held.map(|held| held.map(FileOffset)),
+                held: line.held.map(|held| held.map(FileOffset)).into(),
             },
             size: line.size,
             seen: UnixNanos(line.seen),

@@ -115,9 +115,9 @@ fn a_file(number: u64) -> SavedFile {
         head: fingerprint(u64::MAX - number),
         mark: Mark {
             offset: FileOffset(10_000 + number * 1117),
-            stamp: Stamp { last_raw: Some(UnixNanos(1_700_000_000)), repeats: 3 },
+            stamp: Stamp::new(Some(UnixNanos(1_700_000_000)), 3),
             tail: fingerprint(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
-            held: [(number == 19).then_some(FileOffset(9_000)), None],
+            held: [(number == 19).then_some(FileOffset(9_000)), None].into(),
         },
         stem: PathBuf::from(format!("/var/log/veogen/app-{number}.log")).into(),
         size: 20_000,
@@ -294,9 +294,9 @@ fn any_mark() -> impl Strategy<Value = Mark> {
     (any::<u64>(), any::<Option<i64>>(), any::<u32>(), any_fingerprint(), held).prop_map(
         |(offset, raw, repeats, tail, held)| Mark {
             offset: FileOffset(offset),
-            stamp: Stamp { last_raw: raw.map(UnixNanos), repeats },
+            stamp: Stamp::new(raw.map(UnixNanos), repeats),
             tail,
-            held: held.map(|held| held.map(FileOffset)),
+            held: held.map(|held| held.map(FileOffset)).into(),
         },
     )
 }

@@ -27,23 +27,24 @@ const SECRET_WORDS: [&str; 12] = [
     "api-key",
 ];
 
-/// Credentials in a URL, with and without a scheme, and what follows its `?`.
+/// Credentials in a URL, with and without a scheme, and what follows its `?`. All of Unicode's letters
+/// and spaces would take 400 KiB, for as long as the process runs.
 static IN_URL: LazyLock<Regex> = LazyLock::new(|| {
     let patterns = [
-        r#"[A-Za-z][\w+.-]*://([^\s"']*)@"#,
-        r#"([^\s/"'{}\[\],]+:[^\s"']*)@"#,
-        r#"://[^\s"'?]*\?([^\s"']+)"#,
+        r#"[A-Za-z][0-9A-Za-z_+.-]*://([^\t-\r "']*)@"#,
+        r#"([^\t-\r /"'{}\[\],]+:[^\t-\r "']*)@"#,
+        r#"://[^\t-\r "'?]*\?([^\t-\r "']+)"#,
     ];
     Regex::new(&patterns.join("|")).expect("BUG: the patterns are fixed")
 });
 
 /// What an expansion falls back on.
 static DEFAULT: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\$\{\w*:-([^}]*)").expect("BUG: the pattern is fixed"));
+    LazyLock::new(|| Regex::new(r"\$\{[^:}]*:-([^}]*)").expect("BUG: the pattern is fixed"));
 
 /// What may be a key.
 static KEY: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"([A-Za-z][\w.-]*)["']?[ \t]*:"#).expect("BUG: the pattern is fixed")
+    Regex::new(r#"([A-Za-z][^\t-\r "':,{}\[\]]*)["']?[ \t]*:"#).expect("BUG: the pattern is fixed")
 });
 
 /// A text without its secrets, and the way from places in the text to places in this one.

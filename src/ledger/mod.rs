@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::model::{Counts, FileKey, FileOffset, Mark, Permit};
+use crate::model::{Counts, FileKey, FileOffset, Mark, Moment, Permit};
 
 /// One claim on a stretch of one file: the stretch is settled when all its tickets are.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Ledger {
 struct Slot {
     end: Mark,
     /// When it was issued.
-    at: Duration,
+    at: Moment,
     /// Tickets that have not come back.
     pending: u32,
 }
@@ -77,7 +77,7 @@ impl Ledger {
             // Not the four that a queue begins with: many files have one at a time.
             self.open.reserve_exact(1);
         }
-        self.open.push_back(Slot { end, at, pending: tickets });
+        self.open.push_back(Slot { end, at: at.into(), pending: tickets });
         self.advance();
         seq
     }
@@ -110,7 +110,7 @@ impl Ledger {
     /// When the oldest stretch was issued that is not settled.
     #[must_use]
     pub fn oldest(&self) -> Option<Duration> {
-        self.open.front().map(|slot| slot.at)
+        self.open.front().map(|slot| slot.at.mono())
     }
 
     /// Whether all that was issued is settled, parts that are held apart.
@@ -136,7 +136,9 @@ impl Ledger {
     pub fn free(&mut self, out: usize, at: FileOffset) {
         let ends = self.open.iter_mut().map(|slot| &mut slot.end);
         for mark in ends.chain([&mut self.watermark]) {
-            mark.held[out] = mark.held[out].filter(|held| *held != at);
+            let mut held = mark.held.offsets();
+            held[out] = held[out].filter(|held| *held != at);
+            mark.held = held.into();
         }
     }
 
@@ -191,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_held_is_not_done() {
-        let held = |at| Mark { held: [Some(FileOffset(at)), None], ..mark(10) };
+        let held = |at| Mark { held: [Some(FileOffset(at)), None].into(), ..mark(10) };
         let mut ledger = Ledger::new(mark(0));
         ledger.issue(held(4), 0, AT);
         assert!(ledger.is_settled() && !ledger.is_done());

@@ -56,12 +56,76 @@ pub struct Fingerprint {
 /// What the time of the next line depends on: the file's last raw stamp and how often it has been
 /// repeated. Lines with the stamp of the line before get +1 ns each, so that they stay distinct
 /// and in order; a replay that starts from the same `Stamp` repeats the same times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+///
+/// Several are kept of each of ten thousands of files: it has no room for an `Option`'s tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
+    /// `i64::MIN` before any line.
+    last_raw: i64,
+    repeats: u32,
+}
+
+impl Stamp {
+    /// A file's last raw stamp, `None` before any line, and the nanoseconds that were added to it for
+    /// the last line. 1677-09-21, the earliest time there is, counts as none.
+    #[must_use]
+    pub fn new(last_raw: Option<UnixNanos>, repeats: u32) -> Self {
+        Self { last_raw: last_raw.map_or(i64::MIN, |time| time.0), repeats }
+    }
+
     /// The last stamp as the file had it; `None` before any line.
-    pub last_raw: Option<UnixNanos>,
-    /// Nanoseconds added to `last_raw` for the last line.
-    pub repeats: u32,
+    #[must_use]
+    pub fn last_raw(self) -> Option<UnixNanos> {
+        (self.last_raw != i64::MIN).then_some(UnixNanos(self.last_raw))
+    }
+
+    /// Nanoseconds added to the last stamp for the last line.
+    #[must_use]
+    pub fn repeats(self) -> u32 {
+        self.repeats
+    }
+}
+
+impl Default for Stamp {
+    fn default() -> Self {
+        Self::new(None, 0)
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}+{}", self.last_raw(), self.repeats)
+    }
+}
+
+/// Where the first part lies of each output's line that has not ended, without an `Option`'s tag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HeldAt([u64; OUTPUTS]);
+
+impl HeldAt {
+    /// Where it lies; `None` of an output without such a line.
+    #[must_use]
+    pub fn offsets(self) -> [Option<FileOffset>; OUTPUTS] {
+        self.0.map(|at| (at != u64::MAX).then_some(FileOffset(at)))
+    }
+}
+
+impl From<[Option<FileOffset>; OUTPUTS]> for HeldAt {
+    fn from(offsets: [Option<FileOffset>; OUTPUTS]) -> Self {
+        Self(offsets.map(|at| at.map_or(u64::MAX, |at| at.0)))
+    }
+}
+
+impl Default for HeldAt {
+    fn default() -> Self {
+        [None; OUTPUTS].into()
+    }
+}
+
+impl fmt::Debug for HeldAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.offsets().fmt(f)
+    }
 }
 
 /// A place in a file where reading can start again, with all that a start there needs.
@@ -76,7 +140,7 @@ pub struct Mark {
     /// Where the first part lies of each output's line that has not ended. It lies before
     /// `offset` and is not covered: from there on, a start collects that output's parts and passes
     /// over all else. 0 also when the line began in the generation before.
-    pub held: [Option<FileOffset>; OUTPUTS],
+    pub held: HeldAt,
 }
 
 /// What a container runtime splits a service's output by: 0 is stdout, 1 is stderr.
@@ -86,6 +150,6 @@ impl Mark {
     /// Where a start at this mark has to read from.
     #[must_use]
     pub fn read_from(&self) -> FileOffset {
-        self.held.iter().flatten().fold(self.offset, |from, held| from.min(*held))
+        self.held.offsets().into_iter().flatten().fold(self.offset, FileOffset::min)
     }
 }

@@ -19,11 +19,13 @@ pub use self::budget::{Permit, Pool};
 pub use self::entry::{Entry, ORIGINAL_TIMESTAMP, Pair};
 pub use self::few::Few;
 pub use self::files::{FileStat, Files, Identity, Kind, is_compressed};
-pub use self::ids::{FileKey, FileOffset, Fingerprint, Mark, OUTPUTS, SourceId, Stamp, TenantId};
+pub use self::ids::{
+    FileKey, FileOffset, Fingerprint, HeldAt, Mark, OUTPUTS, SourceId, Stamp, TenantId,
+};
 pub use self::index::Index;
 pub use self::keyed::{HasKey, Keyed};
 pub use self::limits::*;
 pub use self::line_metric::{LineMetric, LineMetricKind, Observation};
-pub use self::now::{Now, UnixNanos};
+pub use self::now::{Moment, Now, UnixNanos};
 pub use self::origin::Origin;
 pub use self::reason::{Counts, Flag, Reason};

@@ -50,6 +50,25 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// A [`Now::mono`] in half the bytes of a `Duration`: it is kept of each of ten thousands of files.
+/// Goes as far as 584 years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The time since the process started.
+    #[must_use]
+    pub fn mono(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+}
+
+impl From<Duration> for Moment {
+    fn from(mono: Duration) -> Self {
+        Self(u64::try_from(mono.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
 /// The two clocks, read together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {

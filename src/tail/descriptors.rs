@@ -67,7 +67,7 @@ impl<H> Reader<H> {
             return Ok(false);
         };
         let opened = self.open_within_limit(&path, files);
-        self.look_ats[idx] = now.mono + self.look_busy();
+        self.look_ats[idx] = (now.mono + self.look_busy()).into();
         let Some(file) = self.slots[idx].as_mut() else { return Ok(false) };
         match opened {
             Ok((handle, stat)) if stat.identity == file.identity => {

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::identity::Trail;
 use super::news::NewFile;
-use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, SourceId, UnixNanos};
+use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, Moment, SourceId, UnixNanos};
 
 /// The first place of a file that is remembered beside its head, in bytes; each further one is this
 /// many times further on.
@@ -50,11 +49,11 @@ pub(super) struct Tracked<H> {
     /// When its content was last changed, as of the last look.
     pub(super) modified: UnixNanos,
     /// When the file last grew or was opened.
-    pub(super) grew_at: Duration,
+    pub(super) grew_at: Moment,
     /// When it was last read.
-    pub(super) used_at: Duration,
+    pub(super) used_at: Moment,
     /// Not read before this: a copy of what was here before may turn up, and goes first.
-    pub(super) not_before: Duration,
+    pub(super) not_before: Moment,
     /// It grew lately, as of the last look.
     pub(super) is_busy: bool,
     /// How often only its size was looked at since the last look.
@@ -104,7 +103,8 @@ impl<H> Tracked<H> {
         self.read = mark;
         let due = self.trail.last().map_or(TRAIL_START, |(at, _)| TRAIL_STEP * at.0);
         if due <= mark.offset.0 {
-            self.trail.push((mark.offset, mark.tail));
+            let trail = std::mem::take(&mut self.trail).into_iter();
+            self.trail = trail.chain([(mark.offset, mark.tail)]).collect();
         }
     }
 }

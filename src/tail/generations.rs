@@ -62,7 +62,7 @@ impl<H> Reader<H> {
     /// Whether an older generation has something left that can be read, or may turn up.
     pub(super) fn must_wait(&self, idx: usize, now: Now) -> bool {
         let Some(file) = self.slots[idx].as_ref() else { return false };
-        if now.mono < file.not_before {
+        if now.mono < file.not_before.mono() {
             return true;
         }
         if self.expects_older(&file.stem, file.rank.0) {
@@ -107,7 +107,7 @@ impl<H> Reader<H> {
         for other in &others {
             if let Some(file) = self.slots[*other].as_mut() {
                 file.has_kin = true;
-                self.look_ats[*other] = now.mono;
+                self.look_ats[*other] = now.mono.into();
                 self.look_at = now.mono;
             }
         }
@@ -213,7 +213,8 @@ impl<H> Reader<H> {
         let kin = Kin::Copy { of: Some(old) };
         let resume = Resume { head: file.head, mark: read, kin };
         (file.read, file.partial, file.head) = (Mark::default(), 0, Fingerprint::default());
-        (file.grew_at, self.look_ats[idx]) = (now.mono, now.mono + self.options.look_busy);
+        (file.grew_at, self.look_ats[idx]) =
+            (now.mono.into(), (now.mono + self.options.look_busy).into());
         let trail = std::mem::take(&mut file.trail);
         self.bygone.truncate(BYGONE_MAX - 1);
         self.bygone.insert(0, Bygone { file: old, stem, resume, trail });
@@ -243,7 +244,7 @@ impl<H> Reader<H> {
     fn wait_for_copy(&mut self, idx: usize, now: Now) {
         let until = now.mono + COPY_FIRST;
         let Some(file) = self.slots[idx].as_mut() else { return };
-        (file.not_before, self.look_ats[idx]) = (until, until);
+        (file.not_before, self.look_ats[idx]) = (until.into(), until.into());
         self.paused.retain(|other| *other != idx);
         self.paused.push(idx);
         self.look_at = self.look_at.min(until);

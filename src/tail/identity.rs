@@ -68,7 +68,7 @@ pub(super) fn head_of<D: Files>(files: &mut D, file: &D::File) -> io::Result<Fin
 }
 
 /// Hashes before some offsets of a file, ever further apart.
-pub(super) type Trail = Vec<(FileOffset, Fingerprint)>;
+pub(super) type Trail = Box<[(FileOffset, Fingerprint)]>;
 
 /// Where to start in a file that was opened, if it is what `resume` speaks of; `trail` is of that
 /// as well, if it is at hand.

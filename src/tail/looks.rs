@@ -24,7 +24,7 @@ impl<H> Reader<H> {
     pub(super) fn look<D: Files<File = H>>(&mut self, now: Now, files: &mut D) {
         self.open_waiting(now, files);
         for idx in 0..self.slots.len() {
-            if self.look_ats[idx] <= now.mono && !self.glance(idx, now, files) {
+            if self.look_ats[idx].mono() <= now.mono && !self.glance(idx, now, files) {
                 self.look_at_one(idx, now, files);
             }
         }
@@ -32,7 +32,8 @@ impl<H> Reader<H> {
         self.give_up_missing(now);
         self.keep_budget(now, files);
         let slots = &self.slots;
-        let until = |idx: usize| slots[idx].as_ref().map_or(Duration::ZERO, |file| file.not_before);
+        let until =
+            |idx: usize| slots[idx].as_ref().map_or(Duration::ZERO, |file| file.not_before.mono());
         self.paused.retain(|idx| now.mono < until(*idx));
         let soon = self.paused.iter().map(|idx| until(*idx)).min();
         let next = now.mono + self.options.look_busy;
@@ -50,13 +51,13 @@ impl<H> Reader<H> {
         let Ok(size) = files.size(handle) else { return false };
         let pause = match file.is_busy {
             false if size == file.size => look_idle,
-            true if file.size < size && file.not_before <= now.mono => look_busy,
+            true if file.size < size && file.not_before.mono() <= now.mono => look_busy,
             _ => return false,
         };
         file.glances += 1;
-        self.look_ats[idx] = now.mono + pause;
+        self.look_ats[idx] = (now.mono + pause).into();
         if file.size < size {
-            (file.size_before, file.size, file.grew_at) = (file.size, size, now.mono);
+            (file.size_before, file.size, file.grew_at) = (file.size, size, now.mono.into());
             self.news.push(News::Size { file: file.key, size });
             self.enqueue(idx);
         }
@@ -89,11 +90,11 @@ impl<H> Reader<H> {
             }
             // The name is another file's: the next scan says what became of this one.
             Ok(_) => {
-                self.look_ats[idx] = now.mono + look_idle;
+                self.look_ats[idx] = (now.mono + look_idle).into();
                 return;
             }
             Err(_) if file.handle.is_none() => {
-                self.look_ats[idx] = now.mono + look_idle;
+                self.look_ats[idx] = (now.mono + look_idle).into();
                 return;
             }
             Err(error) => {
@@ -103,7 +104,7 @@ impl<H> Reader<H> {
         };
         // What was compressed does not grow.
         if file.handle.is_none() && is_compressed(&file.path) {
-            self.look_ats[idx] = now.mono + look_idle;
+            self.look_ats[idx] = (now.mono + look_idle).into();
             return;
         }
         if let State::SetAside { gone, .. } = file.state {
@@ -113,11 +114,11 @@ impl<H> Reader<H> {
         let known = std::mem::replace(&mut file.size, stat.size);
         let is_changed = std::mem::replace(&mut file.modified, stat.modified) != stat.modified;
         if stat.size != known {
-            file.grew_at = now.mono;
+            file.grew_at = now.mono.into();
             file.size_before = known;
             self.news.push(News::Size { file: file.key, size: stat.size });
         }
-        let quiet = now.mono.saturating_sub(file.grew_at);
+        let quiet = now.mono.saturating_sub(file.grew_at.mono());
         file.glances = 0;
         let was_busy = std::mem::replace(&mut file.is_busy, quiet < BUSY_FOR);
         self.busy = self.busy + u32::from(file.is_busy) - u32::from(was_busy);
@@ -127,8 +128,9 @@ impl<H> Reader<H> {
                 State::Gone if file.is_busy || file.handle.is_some() => self.options.look_busy,
                 State::Following | State::Gone | State::SetAside { .. } => look_idle,
             };
-        let is_paused = now.mono < file.not_before;
-        self.look_ats[idx] = if is_paused { next.min(file.not_before) } else { next };
+        let not_before = file.not_before.mono();
+        let is_paused = now.mono < not_before;
+        self.look_ats[idx] = (if is_paused { next.min(not_before) } else { next }).into();
         let is_deleted = stat.links == 0 && file.handle.is_some();
         if is_deleted && !std::mem::replace(&mut file.is_deleted, true) {
             file.is_named = false;

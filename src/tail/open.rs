@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::file::{State, Tracked};
 use super::generations::Bygone;
-use super::identity::{self, Kin};
+use super::identity::{self, Kin, Trail};
 use super::looks::BUSY_FOR;
 use super::news::{Begin, NewFile, News};
 use super::reader::{Reader, failed, retry_pause};
-use crate::model::{FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Now};
+use crate::model::{FileOffset, FileStat, Files, Fingerprint, Kind, Mark, Moment, Now};
 
 /// Names under which nothing was found are tried so often: for more than a minute in all. All names
 /// are scanned again within that time.
@@ -64,8 +64,10 @@ impl<H> Reader<H> {
             }
         }
         let Some(idx) = self.slot_of(inode) else { return };
-        if let Some(file) = self.slots[idx].as_mut().filter(|file| now.mono < file.not_before) {
-            file.not_before = Duration::ZERO;
+        if let Some(file) =
+            self.slots[idx].as_mut().filter(|file| now.mono < file.not_before.mono())
+        {
+            file.not_before = Moment::default();
             let stem = Arc::clone(&file.stem);
             self.enqueue(idx);
             // Those that wait for it look whether they still have to.
@@ -240,7 +242,7 @@ impl<H> Reader<H> {
         let state = if new.is_rotated() { State::Gone } else { State::Following };
         let idx = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.look_ats.push(Duration::MAX);
+            self.look_ats.push(Duration::MAX.into());
             self.slots.len() - 1
         });
         let is_busy = now.wall.since(stat.modified) < BUSY_FOR;
@@ -260,15 +262,15 @@ impl<H> Reader<H> {
             size: stat.size,
             size_before: stat.size,
             modified: stat.modified,
-            grew_at: now.mono,
-            used_at: now.mono,
-            not_before: new.not_before,
+            grew_at: now.mono.into(),
+            used_at: now.mono.into(),
+            not_before: new.not_before.into(),
             is_busy,
             glances: 0,
             has_kin: false,
             is_queued: false,
             rank: (new.rank, key),
-            trail: Vec::new(),
+            trail: Trail::default(),
         }));
         self.busy += u32::from(is_busy);
         let pause = match state {
@@ -276,9 +278,9 @@ impl<H> Reader<H> {
             State::Following => self.look_idle(),
             State::Gone | State::SetAside { .. } => self.options.look_busy,
         };
-        self.look_ats[idx] = now.mono + pause;
+        self.look_ats[idx] = (now.mono + pause).into();
         if now.mono < new.not_before {
-            self.look_ats[idx] = self.look_ats[idx].min(new.not_before);
+            self.look_ats[idx] = self.look_ats[idx].min(new.not_before.into());
             self.look_at = self.look_at.min(new.not_before);
             self.paused.push(idx);
         }

@@ -49,11 +49,11 @@ impl<H> Reader<H> {
             Err(error) => return self.set_aside(idx, &error, now),
         }
         let file = self.slots[idx].as_mut()?;
-        file.used_at = now.mono;
+        file.used_at = now.mono.into();
         let ended = file.is_gone()
             && file.partial != 0
             && !file.has_unseen()
-            && self.options.grace <= now.mono.saturating_sub(file.grew_at);
+            && self.options.grace <= now.mono.saturating_sub(file.grew_at.mono());
         let mut line = None;
         if file.partial != 0 && !ended {
             match scan(files, file, buf, self.options.chunk_bytes) {
@@ -151,7 +151,7 @@ impl<H> Reader<H> {
         // The bytes before the new offset are all the same, and no evidence of anything.
         let (offset, stamp) = (FileOffset(offset + bytes), file.read.stamp);
         (file.read, file.partial) = (Mark { offset, stamp, ..Mark::default() }, 0);
-        self.look_ats[idx] = now.mono;
+        self.look_ats[idx] = now.mono.into();
         self.news.push(News::Skipped { file: file.key, bytes });
         self.enqueue(idx);
         None

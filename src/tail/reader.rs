@@ -15,7 +15,7 @@ use super::generations::{Bygone, Held, Missing};
 use super::looks::GLANCES_MAX;
 use super::news::News;
 use super::open::Waiting;
-use crate::model::{FileKey, Files, Identity, Index, Mark, Now, SourceId};
+use crate::model::{FileKey, Files, Identity, Index, Mark, Moment, Now, SourceId};
 
 /// How a reader behaves.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub struct Reader<H> {
     pub(super) options: Options,
     pub(super) slots: Vec<Option<Box<Tracked<H>>>>,
     /// When to look at the size of each again. Apart from them: it is gone through each second.
-    pub(super) look_ats: Vec<Duration>,
+    pub(super) look_ats: Vec<Moment>,
     /// Places in `slots` without a file.
     pub(super) free: Vec<usize>,
     pub(super) by_inode: Index,
@@ -166,7 +166,7 @@ impl<H> Reader<H> {
         let Some(file) = self.slots[idx].as_mut() else { return };
         let old = std::mem::replace(&mut file.path, Arc::clone(path));
         file.is_named = true;
-        self.look_ats[idx] = now.mono;
+        self.look_ats[idx] = now.mono.into();
         self.look_at = now.mono;
         let key = file.key;
         if self.by_path.get(&old) == Some(&idx) {
@@ -231,8 +231,8 @@ impl<H> Reader<H> {
         if was_gone == is_gone {
             return;
         }
-        file.grew_at = now.mono;
-        self.look_ats[idx] = now.mono;
+        file.grew_at = now.mono.into();
+        self.look_ats[idx] = now.mono.into();
         let file = file.key;
         let news = if is_gone { News::Rotated { file } } else { News::Unrotated { file } };
         self.news.push(news);
@@ -334,7 +334,7 @@ impl<H> Reader<H> {
         if file.is_deleted {
             self.deleted.retain(|other| *other != idx);
         }
-        self.look_ats[idx] = Duration::MAX;
+        self.look_ats[idx] = Duration::MAX.into();
         self.free.push(idx);
         let device = file.identity.device;
         self.by_inode.remove(idx, Some(file.identity.inode()));
@@ -360,7 +360,7 @@ impl<H> Reader<H> {
             State::Following => (false, 0),
         };
         file.state = State::SetAside { gone, tries };
-        self.look_ats[idx] = now.mono + retry_pause(tries);
+        self.look_ats[idx] = (now.mono + retry_pause(tries)).into();
         let (key, news) = (file.key, failed(&file.path, error));
         self.news.push(news);
         self.news.push(News::SetAside { file: key });

@@ -74,7 +74,7 @@ impl Files {
     }
 
     /// A file is followed under this name.
-    pub(super) fn add_stem(&mut self, stem: &Arc<Path>, now: Duration) {
+    fn add_stem(&mut self, stem: &Arc<Path>, now: Duration) {
         if !self.has_stem(stem) {
             self.former.insert(Arc::clone(stem), now);
         }

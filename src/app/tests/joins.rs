@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::*;
+use crate::model::HeldAt;
 
 const OUTS: [&str; 2] = ["stdout", "stderr"];
 
@@ -226,7 +227,7 @@ fn a_line_goes_on_in_the_next_file() {
         world.end();
         assert_eq!(world.repeats, 0);
         rotations += world.rotations;
-        assert!(world.saved.iter().all(|file| file.mark.held == [None, None]));
+        assert!(world.saved.iter().all(|file| file.mark.held == HeldAt::default()));
     });
     assert!(300 < rotations, "{rotations}");
 }
@@ -303,7 +304,7 @@ fn the_next_instance_ends_the_one_before() {
     assert_eq!(later(&mut bench, &path, 9), ["hello"]);
     assert_eq!(later(&mut bench, &path, 25), ["out of mem"]);
     let saved: Vec<_> = bench.registry.snapshot(NOW.wall).unwrap().collect();
-    assert!(saved.iter().all(|file| file.mark.held == [None, None]), "{saved:?}");
+    assert!(saved.iter().all(|file| file.mark.held == HeldAt::default()), "{saved:?}");
     // What comes all the same is a line of its own.
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
     std::io::Write::write_all(&mut file, cri(3, 0, "F", "ory").as_bytes()).unwrap();

@@ -113,7 +113,8 @@ impl Bench {
                 Turn::Chunk(chunk) => chunk,
                 Turn::Idle(until) if until <= now.mono => continue,
                 Turn::Idle(_) => {
-                    let held = self.reader.slots.iter().flatten().map(|file| file.not_before);
+                    let held =
+                        self.reader.slots.iter().flatten().map(|file| file.not_before.mono());
                     let Some(until) = held.filter(|until| now.mono < *until).min() else { break };
                     self.seconds = until.as_secs() + 1;
                     now = self.now();
