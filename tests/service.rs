@@ -32,13 +32,15 @@ impl Drop for Running {
 
 #[test]
 fn every_line_of_every_request_arrives_once() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let network = runtime.handle().clone();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     let clock = Clock::new(|| {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         UnixNanos(i64::try_from(since.as_nanos()).unwrap())
     });
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let receiver = runtime.block_on(Receiver::start(listen, Options::new(clock))).unwrap();
+    let receiver = network.block_on(Receiver::start(listen, Options::new(clock))).unwrap();
 
     let python = venv();
     let port = free_port();
@@ -64,7 +66,7 @@ fn every_line_of_every_request_arrives_once() {
             .unwrap(),
     );
 
-    let ids = runtime.block_on(send_requests(port));
+    let ids = network.block_on(send_requests(port));
     terminate(&service.0);
     service.0.wait().unwrap();
     let status = skald.0.wait().unwrap();

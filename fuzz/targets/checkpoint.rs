@@ -126,14 +126,14 @@ fn file(bytes: &mut Bytes<'_>) -> SavedFile {
         identity: Identity {
             device: bytes.number(),
             inode: bytes.number(),
-            birth: (bytes.below(2) == 1).then(|| time(bytes)),
+            birth: (bytes.below(2) == 1).then(|| time(bytes)).into(),
         },
         head: fingerprint(bytes),
         mark: Mark {
             offset: FileOffset(bytes.number()),
             stamp: {
-                let last_raw = (bytes.below(2) == 1).then(|| time(bytes));
-                Stamp::new(last_raw, bytes.byte().into())
+                let last_raw = (bytes.below(2) == 1).then(|| time(bytes)).into();
+                Stamp { last_raw, repeats: bytes.byte().into() }
             },
             tail: fingerprint(bytes),
             held: std::array::from_fn(|_| {

@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use skald::model::{FileStat, Files, Fingerprint, Identity, Kind, Mark, Now, SourceId, UnixNanos};
+use skald::model::{
+    FileStat, Files, Fingerprint, Identity, Kind, Mark, MaybeNanos, Now, SourceId, UnixNanos,
+};
 use skald::tail::{Budget, Chunk, Kin, NewFile, News, Options, Reader, Resume, Turn};
 
 use super::bytes::Bytes;
@@ -113,7 +115,7 @@ impl Bench {
         // It waits until the disk is sound, as people would.
         self.disk.fail_in = None;
         self.reader = reader(self.chunk_bytes);
-        let kin = Kin::Same { birth: None };
+        let kin = Kin::Same { birth: MaybeNanos::NONE };
         let resume = Resume { head: self.head, mark: self.mark, kin };
         self.open((self.mark.offset.0 != 0).then_some(resume));
     }
@@ -193,7 +195,7 @@ impl Files for Disk {
 
     fn stat(&mut self, (): &()) -> io::Result<FileStat> {
         self.operation()?;
-        let identity = Identity { device: 1, inode: 1, birth: None };
+        let identity = Identity { device: 1, inode: 1, birth: MaybeNanos::NONE };
         Ok(FileStat {
             identity,
             size: self.visible as u64,

@@ -238,7 +238,7 @@ mod tests {
     use super::super::registry::Registry;
     use super::*;
     use crate::ledger::Ticket;
-    use crate::model::{FileKey, FileOffset, Identity, Mark, UnixNanos};
+    use crate::model::{FileKey, FileOffset, Identity, Mark, MaybeNanos, UnixNanos};
     use crate::tail::News;
 
     /// A folder with one log, by what scans find in it; minutes are the time.
@@ -265,7 +265,7 @@ mod tests {
                 node: node(inode),
                 stem: path("log"),
                 is_outside: false,
-                birth: None,
+                birth: MaybeNanos::NONE,
             };
             let renamed = |&(inode, name): &(u64, &str)| Renamed {
                 node: node(inode),
@@ -364,7 +364,7 @@ mod tests {
             source: SourceId(0),
             path: path("log"),
             stem: path("log"),
-            identity: Identity { device: 1, inode: 1, birth: None },
+            identity: Identity { device: 1, inode: 1, birth: MaybeNanos::NONE },
             start: Mark::default(),
             size: 100,
             kin: None,

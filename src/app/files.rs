@@ -140,7 +140,7 @@ fn stat_of(meta: &Metadata) -> FileStat {
         identity: Identity {
             device: meta.dev(),
             inode: meta.ino(),
-            birth: meta.created().ok().and_then(since_epoch),
+            birth: meta.created().ok().and_then(since_epoch).into(),
         },
         size: meta.len(),
         links: meta.nlink(),

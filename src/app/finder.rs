@@ -17,7 +17,7 @@ use super::registry::Registry;
 use super::wake::Told;
 use super::windows::Windows;
 use crate::discover::{Changes, Found, Node, Pod, Renamed, age};
-use crate::model::{Now, SourceId};
+use crate::model::{MaybeNanos, Now, SourceId};
 use crate::tail::{Begin, NewFile};
 
 /// The distance between the ranks of two generations: others may be found between them.
@@ -366,7 +366,7 @@ impl Finder {
         let (path, stem, source) = (Arc::clone(path), Arc::clone(stem), *source);
         let inode = inode(*node);
         let known = self.registry.resume(inode, &path, &stem);
-        let (inode, birth, not_before) = (Some(inode), None, Duration::ZERO);
+        let (inode, birth, not_before) = (Some(inode), MaybeNanos::NONE, Duration::ZERO);
         NewFile { path, stem, inode, birth, source, known, begin, rank, not_before }
     }
 

@@ -92,8 +92,8 @@ pub(super) struct Tracked {
     pub(super) found_at: Moment,
     /// A newer generation of the same inode has taken its place.
     pub(super) replaced: bool,
-    /// It is a copy of this generation, and was begun where that was read to.
-    pub(super) continues: Option<FileKey>,
+    /// It is a copy of this generation, and was begun where that was read to. Few are.
+    pub(super) continues: Option<Box<FileKey>>,
     pub(super) ledger: Ledger,
 }
 
@@ -123,7 +123,7 @@ impl Inner {
                 tracked.found_at = now.mono.into();
                 self.make_way_for(&tracked, *kin, *start);
                 if let Some(Kin::Copy { of }) = kin {
-                    tracked.continues = *of;
+                    tracked.continues = of.map(Box::new);
                 }
                 self.files.insert(*file, Arc::new(tracked));
             }
@@ -239,7 +239,7 @@ impl Inner {
         let saved = file.to_save(self.original(&file), now, sources);
         // Of a generation whose copy was found, that copy is the memory.
         let is_continued = |others: &BTreeMap<FileKey, Arc<Tracked>>| {
-            others.values().any(|other| other.continues == Some(key))
+            others.values().any(|other| other.continues.as_deref() == Some(&key))
         };
         if !(file.replaced || file.deleted) {
             self.saved.insert(file.identity.inode(), saved);
@@ -250,7 +250,7 @@ impl Inner {
 
     /// The generation that a copy goes on with, as long as it is known.
     pub(super) fn original(&self, file: &Tracked) -> Option<&Arc<Tracked>> {
-        self.files.get(&file.continues?)
+        self.files.get(file.continues.as_deref()?)
     }
 }
 
@@ -352,7 +352,7 @@ impl Tracked {
             inode: self.identity.inode(),
             stem: Arc::clone(&self.stem),
             bytes: self.unread(),
-            age: (!self.has_no_line).then(|| match self.ledger.read_to().stamp.last_raw() {
+            age: (!self.has_no_line).then(|| match self.ledger.read_to().stamp.last_raw.get() {
                 Some(time) => now.wall.since(time),
                 None => now.mono.saturating_sub(self.found_at.mono()),
             }),
@@ -369,7 +369,7 @@ impl Tracked {
             "source": *sources[usize::from(self.source.0)],
             "device": self.identity.device,
             "inode": self.identity.inode,
-            "birth": self.identity.birth.map(|birth| birth.to_string()),
+            "birth": self.identity.birth.get().map(|birth| birth.to_string()),
             "head": format!("{:016x}/{}", self.head.hash, self.head.len),
             "state": self.state.name(),
             "closed": self.closed,

@@ -185,7 +185,7 @@ impl Registry {
     pub fn lineage(&self, file: FileKey) -> Option<Lineage> {
         let inner = self.inner();
         let file = inner.files.get(&file)?;
-        let (stem, continues) = (Arc::clone(&file.stem), file.continues);
+        let (stem, continues) = (Arc::clone(&file.stem), file.continues.as_deref().copied());
         Some(Lineage { stem, goes_on: file.goes_on, continues })
     }
 
@@ -301,7 +301,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileOffset, Identity, SourceId};
+    use crate::model::{FileOffset, Identity, MaybeNanos, SourceId};
 
     #[test]
     fn a_snapshot_is_of_one_moment() {
@@ -314,7 +314,7 @@ mod tests {
             source: SourceId(0),
             stem: Arc::clone(&path),
             path,
-            identity: Identity { device: 1, inode: 1, birth: None },
+            identity: Identity { device: 1, inode: 1, birth: MaybeNanos::NONE },
             start: mark(0),
             size: 100,
             kin: None,

@@ -4,7 +4,8 @@
 //! a source share streams. So no file is read more than [`LEAD_MAX`] ahead of the slowest one
 //! that has unread data; the slowest may always be read.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Mutex, MutexGuard};
 
 use hashbrown::HashMap;
@@ -23,10 +24,10 @@ pub struct Windows(Mutex<Vec<Window>>);
 
 #[derive(Debug, Default)]
 struct Window {
-    /// Files with unread data, the slowest first.
-    unread: BTreeSet<(UnixNanos, FileKey)>,
-    /// The time each of them is at.
+    /// The time each file with unread data is at.
     times: HashMap<FileKey, UnixNanos>,
+    /// How many are at each time: after a start all are at the same.
+    counts: BTreeMap<UnixNanos, usize>,
     /// Files on their way to a reader, which may be the slowest.
     expected: usize,
 }
@@ -66,8 +67,7 @@ impl Windows {
         if window.expected != 0 {
             return CLOSED;
         }
-        let slowest = window.unread.iter().find(|(_, other)| *other != file);
-        slowest.map_or(UnixNanos(i64::MAX), |(time, _)| time.plus(LEAD_MAX))
+        window.slowest_but(file).map_or(UnixNanos(i64::MAX), |time| time.plus(LEAD_MAX))
     }
 
     /// `file` has unread data, and its next line is not before `time`; `None` when not a line of
@@ -77,9 +77,9 @@ impl Windows {
         let mut all = self.all();
         let window = of(&mut all, source);
         if let Some(before) = window.times.insert(file, time) {
-            window.unread.remove(&(before, file));
+            window.leave(before);
         }
-        window.unread.insert((time, file));
+        *window.counts.entry(time).or_default() += 1;
     }
 
     /// `file` has no unread data: nobody waits for it.
@@ -102,9 +102,26 @@ fn of(all: &mut [Window], source: SourceId) -> &mut Window {
 }
 
 impl Window {
+    /// The time that the slowest of the other files is at.
+    fn slowest_but(&self, file: FileKey) -> Option<UnixNanos> {
+        let own = self.times.get(&file);
+        let is_another = |(time, files): &(&UnixNanos, &usize)| Some(*time) != own || 1 < **files;
+        self.counts.iter().find(is_another).map(|(time, _)| *time)
+    }
+
+    /// A file is no more at this time.
+    fn leave(&mut self, time: UnixNanos) {
+        if let Entry::Occupied(mut files) = self.counts.entry(time) {
+            *files.get_mut() -= 1;
+            if *files.get() == 0 {
+                files.remove();
+            }
+        }
+    }
+
     fn done(&mut self, file: FileKey) {
         if let Some(before) = self.times.remove(&file) {
-            self.unread.remove(&(before, file));
+            self.leave(before);
         }
         // Thousands of files had unread data at once, and most of them have none now.
         if FILES_MANY < self.times.capacity() && 8 * self.times.len() < self.times.capacity() {

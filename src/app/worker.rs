@@ -377,6 +377,6 @@ fn stopped(stop: Stop, took: bool) -> Done {
 
 /// The time of the last line before `mark`.
 fn time_of(mark: Mark) -> Option<UnixNanos> {
-    let raw = mark.stamp.last_raw()?;
-    Some(raw.plus(Duration::from_nanos(u64::from(mark.stamp.repeats()))))
+    let raw = mark.stamp.last_raw.get()?;
+    Some(raw.plus(Duration::from_nanos(u64::from(mark.stamp.repeats))))
 }

@@ -89,12 +89,12 @@ fn append_file(out: &mut Vec<u8>, file: &SavedFile) {
     append_json(out, &**source);
     append_number(out, r#","device":"#, identity.device);
     append_number(out, r#","inode":"#, identity.inode);
-    append_time(out, r#","birth":"#, identity.birth);
+    append_time(out, r#","birth":"#, identity.birth.get());
     append_hash(out, r#","head":["#, *head);
     append_number(out, r#","offset":"#, mark.offset.0);
     append_hash(out, r#","tail":["#, mark.tail);
-    append_time(out, r#","last_raw":"#, mark.stamp.last_raw());
-    append_number(out, r#","repeats":"#, mark.stamp.repeats());
+    append_time(out, r#","last_raw":"#, mark.stamp.last_raw.get());
+    append_number(out, r#","repeats":"#, mark.stamp.repeats);
     let held = mark.held.offsets().map(|held| held.map(|offset| offset.0));
     if held.iter().any(Option::is_some) {
         out.extend_from_slice(br#","held":"#);
@@ -302,7 +302,7 @@ impl From<PathText<'_>> for PathBuf {
 impl From<FileLine<'_>> for SavedFile {
     fn from(line: FileLine<'_>) -> Self {
         let fingerprint = |(len, hash)| Fingerprint { len, hash };
-        let stamp = Stamp::new(line.last_raw.map(UnixNanos), line.repeats);
+        let stamp = Stamp { last_raw: line.last_raw.map(UnixNanos).into(), repeats: line.repeats };
         let path: Arc<Path> = PathBuf::from(line.path).into();
         let stem = line.stem.map_or_else(|| Arc::clone(&path), |stem| PathBuf::from(stem).into());
         Self {
@@ -312,7 +312,7 @@ impl From<FileLine<'_>> for SavedFile {
             identity: Identity {
                 device: line.device,
                 inode: line.inode,
-                birth: line.birth.map(UnixNanos),
+                birth: line.birth.map(UnixNanos).into(),
             },
             head: fingerprint(line.head),
             mark: Mark {

@@ -111,11 +111,11 @@ fn a_file(number: u64) -> SavedFile {
     SavedFile {
         path: PathBuf::from(format!("/var/log/veogen/app-{number}.log")).into(),
         source: "veogen".into(),
-        identity: Identity { device: 42, inode: 1000 + number, birth: Some(UnixNanos(7)) },
+        identity: Identity { device: 42, inode: 1000 + number, birth: Some(UnixNanos(7)).into() },
         head: fingerprint(u64::MAX - number),
         mark: Mark {
             offset: FileOffset(10_000 + number * 1117),
-            stamp: Stamp::new(Some(UnixNanos(1_700_000_000)), 3),
+            stamp: Stamp { last_raw: Some(UnixNanos(1_700_000_000)).into(), repeats: 3 },
             tail: fingerprint(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             held: [(number == 19).then_some(FileOffset(9_000)), None].into(),
         },
@@ -294,7 +294,7 @@ fn any_mark() -> impl Strategy<Value = Mark> {
     (any::<u64>(), any::<Option<i64>>(), any::<u32>(), any_fingerprint(), held).prop_map(
         |(offset, raw, repeats, tail, held)| Mark {
             offset: FileOffset(offset),
-            stamp: Stamp::new(raw.map(UnixNanos), repeats),
+            stamp: Stamp { last_raw: raw.map(UnixNanos).into(), repeats },
             tail,
             held: held.map(|held| held.map(FileOffset)).into(),
         },
@@ -320,7 +320,7 @@ prop_compose! {
             size,
             former,
             source: source.into(),
-            identity: Identity { device, inode, birth: birth.map(UnixNanos) },
+            identity: Identity { device, inode, birth: birth.map(UnixNanos).into() },
             head,
             mark,
             seen: UnixNanos(seen),

@@ -28,12 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) fn demo(log: &Log, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     init_log(log.log_format, log.log_level.min(LevelFilter::WARN))?;
     let folder = Folder::new()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(show(&folder.0, out))
+    setup::runtime()?.block_on(show(&folder.0, out))
 }
 
 async fn show(folder: &Path, out: &mut dyn Write) -> anyhow::Result<ExitCode> {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use hashbrown::HashMap;
 
 use super::trouble::{Troubles, What};
-use crate::model::{HasKey, Keyed, SourceId, UnixNanos};
+use crate::model::{HasKey, Keyed, MaybeNanos, SourceId, UnixNanos};
 
 /// Which file it is, for as long as it exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,7 @@ pub struct Found {
     pub is_outside: bool,
     /// When it was made, if the file system says so: its number may be another file's by the time
     /// it is opened.
-    pub birth: Option<UnixNanos>,
+    pub birth: MaybeNanos,
 }
 
 impl Found {
@@ -127,7 +127,7 @@ struct Known {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At {
     pub(super) node: Node,
-    pub(super) birth: Option<UnixNanos>,
+    pub(super) birth: MaybeNanos,
 }
 
 impl At {
@@ -135,7 +135,7 @@ impl At {
         let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
         let birth = metadata.created().ok().and_then(since_epoch);
         let nanos = birth.and_then(|birth| i64::try_from(birth.as_nanos()).ok());
-        Self { node: Node::of(metadata), birth: nanos.map(UnixNanos) }
+        Self { node: Node::of(metadata), birth: nanos.map(UnixNanos).into() }
     }
 }
 
@@ -167,7 +167,7 @@ pub(super) struct Name {
     pub(super) is_link: bool,
     pub(super) path: Arc<Path>,
     pub(super) stem: Arc<Path>,
-    pub(super) birth: Option<UnixNanos>,
+    pub(super) birth: MaybeNanos,
 }
 
 #[derive(Debug, Default)]
@@ -347,7 +347,7 @@ impl Seen {
 
 /// Whether the number of a file has become that of a new one.
 fn is_another(old: &Name, new: &Name) -> bool {
-    old.birth.zip(new.birth).is_some_and(|(old, new)| old != new)
+    old.birth.differs_from(new.birth)
 }
 
 fn found(node: Node, name: &Name) -> Found {

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use super::UnixNanos;
+use super::{MaybeNanos, UnixNanos};
 
 /// What tells one file from another, whatever its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,7 +14,7 @@ pub struct Identity {
     /// Inode number. Is used again after a file was deleted.
     pub inode: u64,
     /// Birth time, where the file system keeps one.
-    pub birth: Option<UnixNanos>,
+    pub birth: MaybeNanos,
 }
 
 impl Identity {

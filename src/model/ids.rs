@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::UnixNanos;
+use super::MaybeNanos;
 
 /// A position in one file, in bytes from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -56,46 +56,12 @@ pub struct Fingerprint {
 /// What the time of the next line depends on: the file's last raw stamp and how often it has been
 /// repeated. Lines with the stamp of the line before get +1 ns each, so that they stay distinct
 /// and in order; a replay that starts from the same `Stamp` repeats the same times.
-///
-/// Several are kept of each of ten thousands of files: it has no room for an `Option`'s tag.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Stamp {
-    /// `i64::MIN` before any line.
-    last_raw: i64,
-    repeats: u32,
-}
-
-impl Stamp {
-    /// A file's last raw stamp, `None` before any line, and the nanoseconds that were added to it for
-    /// the last line. 1677-09-21, the earliest time there is, counts as none.
-    #[must_use]
-    pub fn new(last_raw: Option<UnixNanos>, repeats: u32) -> Self {
-        Self { last_raw: last_raw.map_or(i64::MIN, |time| time.0), repeats }
-    }
-
-    /// The last stamp as the file had it; `None` before any line.
-    #[must_use]
-    pub fn last_raw(self) -> Option<UnixNanos> {
-        (self.last_raw != i64::MIN).then_some(UnixNanos(self.last_raw))
-    }
-
-    /// Nanoseconds added to the last stamp for the last line.
-    #[must_use]
-    pub fn repeats(self) -> u32 {
-        self.repeats
-    }
-}
-
-impl Default for Stamp {
-    fn default() -> Self {
-        Self::new(None, 0)
-    }
-}
-
-impl fmt::Debug for Stamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}+{}", self.last_raw(), self.repeats)
-    }
+    /// The last stamp as the file had it; none before any line.
+    pub last_raw: MaybeNanos,
+    /// Nanoseconds added to `last_raw` for the last line.
+    pub repeats: u32,
 }
 
 /// Where the first part lies of each output's line that has not ended, without an `Option`'s tag.

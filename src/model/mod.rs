@@ -26,6 +26,6 @@ pub use self::index::Index;
 pub use self::keyed::{HasKey, Keyed};
 pub use self::limits::*;
 pub use self::line_metric::{LineMetric, LineMetricKind, Observation};
-pub use self::now::{Moment, Now, UnixNanos};
+pub use self::now::{MaybeNanos, Moment, Now, UnixNanos};
 pub use self::origin::Origin;
 pub use self::reason::{Counts, Flag, Reason};

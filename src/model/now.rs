@@ -50,6 +50,46 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// An `Option` of a time in eight bytes: several are kept of each of ten thousands of files. The
+/// earliest time that there is counts as none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MaybeNanos(i64);
+
+impl MaybeNanos {
+    /// No time.
+    pub const NONE: Self = Self(i64::MIN);
+
+    /// The time, if there is one.
+    #[must_use]
+    pub fn get(self) -> Option<UnixNanos> {
+        (self != Self::NONE).then_some(UnixNanos(self.0))
+    }
+
+    /// Whether there are two times, and not the same.
+    #[must_use]
+    pub fn differs_from(self, other: Self) -> bool {
+        self.get().zip(other.get()).is_some_and(|(own, other)| own != other)
+    }
+}
+
+impl From<Option<UnixNanos>> for MaybeNanos {
+    fn from(time: Option<UnixNanos>) -> Self {
+        time.map_or(Self::NONE, |time| Self(time.0))
+    }
+}
+
+impl Default for MaybeNanos {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl fmt::Debug for MaybeNanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 /// A [`Now::mono`] in half the bytes of a `Duration`: it is kept of each of ten thousands of files.
 /// Goes as far as 584 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -33,17 +33,17 @@ pub(super) fn advance(
     now: Now,
 ) -> LineTime {
     let raw = raw.unwrap_or_else(|| match missing {
-        Missing::Follows => stamp.last_raw().unwrap_or(now.wall),
+        Missing::Follows => stamp.last_raw.get().unwrap_or(now.wall),
         Missing::ReadTime => now.wall,
     });
     let moved_from = (raw > now.wall.plus(AHEAD_MAX) || raw < oldest).then_some(raw);
     let raw = if moved_from.is_some() { now.wall } else { raw };
 
-    let repeats = match stamp.last_raw() == Some(raw) {
-        true => stamp.repeats().saturating_add(1),
+    let repeats = match stamp.last_raw.get() == Some(raw) {
+        true => stamp.repeats.saturating_add(1),
         false => 0,
     };
-    *stamp = Stamp::new(Some(raw), repeats);
+    *stamp = Stamp { last_raw: Some(raw).into(), repeats };
     let time = UnixNanos(raw.0.saturating_add(i64::from(repeats)));
     LineTime { time, moved_from }
 }

@@ -39,7 +39,7 @@ impl<H> Reader<H> {
     pub(super) fn close_one(&mut self) -> bool {
         let named = self.slots.iter().enumerate().filter_map(|(idx, file)| {
             let file = file.as_ref().filter(|file| file.is_named && file.handle.is_some())?;
-            Some((file.has_unseen(), file.used_at, idx))
+            Some((file.has_unseen(), file.grew_at, idx))
         });
         let Some((_, _, idx)) = named.min() else { return false };
         self.doze(idx);

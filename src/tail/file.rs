@@ -50,8 +50,6 @@ pub(super) struct Tracked<H> {
     pub(super) modified: UnixNanos,
     /// When the file last grew or was opened.
     pub(super) grew_at: Moment,
-    /// When it was last read.
-    pub(super) used_at: Moment,
     /// Not read before this: a copy of what was here before may turn up, and goes first.
     pub(super) not_before: Moment,
     /// It grew lately, as of the last look.

@@ -6,7 +6,7 @@ use std::io;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::file::Tracked;
-use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, UnixNanos};
+use crate::model::{FileKey, FileOffset, FileStat, Files, Fingerprint, Mark, MaybeNanos};
 
 /// How much of a file's head is hashed, in bytes. The hash grows with the file until then.
 pub const HEAD_BYTES: usize = 1024;
@@ -31,7 +31,7 @@ pub enum Kin {
     /// The same inode.
     Same {
         /// When the known one was born.
-        birth: Option<UnixNanos>,
+        birth: MaybeNanos,
     },
     /// Another inode with its content: the known one was truncated or is gone, and this is what
     /// `copytruncate` or a compressor has left.
@@ -83,7 +83,7 @@ pub(super) fn confirm<D: Files>(
     let is_longer = mark.offset.0 <= stat.size;
     let may_be = match resume.kin {
         Kin::Same { birth } => {
-            let other = birth.zip(stat.identity.birth).is_some_and(|(known, own)| known != own);
+            let other = birth.differs_from(stat.identity.birth);
             !other && is_longer
         }
         Kin::Copy { .. } => head_len != 0,

@@ -128,9 +128,8 @@ impl<H> Reader<H> {
                 State::Gone if file.is_busy || file.handle.is_some() => self.options.look_busy,
                 State::Following | State::Gone | State::SetAside { .. } => look_idle,
             };
-        let not_before = file.not_before.mono();
-        let is_paused = now.mono < not_before;
-        self.look_ats[idx] = (if is_paused { next.min(not_before) } else { next }).into();
+        let not_before = Some(file.not_before.mono()).filter(|until| now.mono < *until);
+        self.look_ats[idx] = not_before.map_or(next, |until| next.min(until)).into();
         let is_deleted = stat.links == 0 && file.handle.is_some();
         if is_deleted && !std::mem::replace(&mut file.is_deleted, true) {
             file.is_named = false;

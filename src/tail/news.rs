@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity::{Kin, Resume};
-use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, SourceId, UnixNanos};
+use crate::model::{FileKey, FileOffset, Fingerprint, Identity, Mark, MaybeNanos, SourceId};
 
 /// A file that discovery found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct NewFile {
     /// Its device and inode number when it was found, if somebody has looked.
     pub inode: Option<(u64, u64)>,
     /// When it was made, if somebody has looked and the file system says so.
-    pub birth: Option<UnixNanos>,
+    pub birth: MaybeNanos,
     /// Its source.
     pub source: SourceId,
     /// Where to go on, if it is one of these; the first that fits.
@@ -50,7 +50,7 @@ impl NewFile {
     pub fn new(path: impl Into<Arc<Path>>, source: SourceId) -> Self {
         let path = path.into();
         let stem = Arc::clone(&path);
-        let (inode, birth, known) = (None, None, Vec::new());
+        let (inode, birth, known) = (None, MaybeNanos::NONE, Vec::new());
         let (begin, rank, not_before) = (Begin::Start, 0, Duration::ZERO);
         Self { path, stem, inode, birth, source, known, begin, rank, not_before }
     }

@@ -172,7 +172,7 @@ impl<H> Reader<H> {
             return Ok(());
         }
         // With the number of the file that was found: that one is gone, and this one is new.
-        let is_another = new.birth.zip(stat.identity.birth).is_some_and(|(old, own)| old != own);
+        let is_another = new.birth.differs_from(stat.identity.birth);
         let begin = if is_another { Begin::Start } else { new.begin };
         let (start, kin) = match known {
             Some((mark, kin)) => (mark, Some(kin)),
@@ -263,7 +263,6 @@ impl<H> Reader<H> {
             size_before: stat.size,
             modified: stat.modified,
             grew_at: now.mono.into(),
-            used_at: now.mono.into(),
             not_before: new.not_before.into(),
             is_busy,
             glances: 0,

@@ -49,7 +49,6 @@ impl<H> Reader<H> {
             Err(error) => return self.set_aside(idx, &error, now),
         }
         let file = self.slots[idx].as_mut()?;
-        file.used_at = now.mono.into();
         let ended = file.is_gone()
             && file.partial != 0
             && !file.has_unseen()

@@ -188,7 +188,7 @@ async fn ship(root: &Root, url: &str, receiver: &Receiver) {
     assert_eq!(receiver.store().stats().distinct, 1000, "{url}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn standard_input_arrives() {
     let Some(root) = Root::new() else { return };
     let output = Running::start(root.skald(User::Nonroot, &["--version"])).end().await;
@@ -202,7 +202,7 @@ async fn standard_input_arrives() {
     assert_eq!(root.paths(), before, "it writes nothing");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn the_certificates_of_the_image_are_used() {
     let Some(root) = Root::new() else { return };
     let mut params = CertificateParams::new(vec![]).unwrap();
@@ -218,7 +218,8 @@ async fn the_certificates_of_the_image_are_used() {
     let mut running = Running::start(root.skald(User::Nonroot, &args));
     running.0.stdin.take().unwrap().write_all(b"to whom?\n").unwrap();
     let mut log = BufReader::new(running.0.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(log.any(|line| line.contains("UnknownIssuer")));
+    let says_why = move || log.any(|line| line.contains("UnknownIssuer"));
+    assert!(tokio::task::spawn_blocking(says_why).await.unwrap());
     drop(running);
 
     root.write(CERTIFICATES, &authority.pem());
@@ -316,14 +317,14 @@ fn volumes(root: &Root, user: User, log: &str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn the_daemon_set_reads_what_belongs_to_others() {
     let now = skald::app::Clock::start().now().wall;
     let line = format!("{now} stdout F {{\"level\":\"info\"}}\n");
     pod("configmap.yaml", User::Root, "var/log/pods/a_b_1/c/0.log", &line).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn the_sidecar_needs_no_right() {
     pod("sidecar.yaml", User::Nonroot, "var/log/checkout/a.log", "{\"level\":\"info\"}\n").await;
 }

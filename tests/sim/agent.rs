@@ -215,7 +215,7 @@ impl Agent {
                     source: source_id(source),
                     node: node(number),
                     stem,
-                    birth: Some(born),
+                    birth: Some(born).into(),
                 }),
             }
         }

@@ -245,7 +245,7 @@ impl Truth {
 
     /// The newest generation that a saved file can be.
     fn generation_of(&self, saved: &SavedFile) -> Option<usize> {
-        let file = (saved.identity.inode, saved.identity.birth.unwrap_or_default());
+        let file = (saved.identity.inode, saved.identity.birth.get().unwrap_or_default());
         let (end, tail) = (saved.mark.offset.0, saved.mark.tail);
         let is_it = |generation: &Generation| {
             generation.files.contains(&file)

@@ -290,7 +290,7 @@ impl Files for Disk {
         self.log_operation()?;
         let inode = &file.0;
         Ok(FileStat {
-            identity: Identity { device: 1, inode: inode.number, birth: Some(inode.born) },
+            identity: Identity { device: 1, inode: inode.number, birth: Some(inode.born).into() },
             size: inode.data.borrow().len() as u64,
             links: inode.links.get(),
             modified: inode.modified.get(),

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 use super::super::registry::FORGET_AFTER;
 use crate::discover::{Found, Node};
-use crate::model::{HasKey, Index, Keyed, SourceId};
+use crate::model::{HasKey, Index, Keyed, MaybeNanos, SourceId};
 
 /// A file that is there.
 #[derive(Debug)]
@@ -33,7 +33,14 @@ impl Known {
     pub(super) fn found(&self) -> Found {
         let Self { node, source, path, stem, .. } = self;
         let (path, stem) = (Arc::clone(path), Arc::clone(stem));
-        Found { path, source: *source, node: *node, stem, is_outside: false, birth: None }
+        Found {
+            path,
+            source: *source,
+            node: *node,
+            stem,
+            is_outside: false,
+            birth: MaybeNanos::NONE,
+        }
     }
 }
 

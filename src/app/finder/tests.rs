@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{FileKey, Identity, Mark, UnixNanos};
+use crate::model::{FileKey, Identity, Mark, MaybeNanos, UnixNanos};
 use crate::tail::News;
 
 const NOW: Now = Now { mono: Duration::from_secs(1), wall: UnixNanos(0) };
@@ -46,7 +46,7 @@ impl Bench {
             source: SourceId(0),
             stem: Arc::clone(&path),
             path,
-            identity: Identity { device: 1, inode, birth: None },
+            identity: Identity { device: 1, inode, birth: MaybeNanos::NONE },
             start: Mark::default(),
             size: 100,
             kin: None,
@@ -70,7 +70,7 @@ fn found(source: u16, inode: u64, path: &str) -> Found {
     let path = shared(path);
     let stem = shared(path.to_string_lossy().trim_end_matches(".1"));
     let (source, node) = (SourceId(source), node(inode));
-    Found { path, source, node, stem, is_outside: false, birth: None }
+    Found { path, source, node, stem, is_outside: false, birth: MaybeNanos::NONE }
 }
 
 fn shared(path: &str) -> Arc<Path> {

@@ -43,7 +43,7 @@ fn a_file_goes_to_the_source_that_comes_first() {
 fn the_number_of_a_deleted_file_may_be_a_new_ones() {
     let name = |path: &str, birth| {
         let path: Arc<Path> = Path::new(path).into();
-        let (stem, source, birth) = (Arc::clone(&path), SourceId(0), Some(UnixNanos(birth)));
+        let (stem, source, birth) = (Arc::clone(&path), SourceId(0), Some(UnixNanos(birth)).into());
         Name { is_outside: false, order: 0, source, is_link: false, path, stem, birth }
     };
     let node = |inode| Node { device: 1, inode };

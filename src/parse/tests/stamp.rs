@@ -39,7 +39,7 @@ fn the_future_is_now() {
     check(FOLLOWS, &[Some(far - 1), Some(far), Some(far + 7), None], &[far - 1, 0, 1, 2]);
     check(READ_TIME, &[Some(far), None, Some(i64::MAX - NOW.wall.0), Some(-1)], &[0, 1, 2, -1]);
 
-    let mut stamp = Stamp::new(Some(UnixNanos(NOW.wall.0 + far)), 3);
+    let mut stamp = Stamp { last_raw: Some(UnixNanos(NOW.wall.0 + far)).into(), repeats: 3 };
     let LineTime { time, moved_from } =
         advance(&mut stamp, None, UnixNanos(i64::MIN), FOLLOWS, NOW);
     assert_eq!((time, moved_from), (NOW.wall, Some(UnixNanos(NOW.wall.0 + far))));
@@ -49,9 +49,9 @@ fn the_future_is_now() {
 fn the_ends_of_time_do_not_wrap() {
     let last = UnixNanos(i64::MAX);
     let now = Now { mono: Duration::ZERO, wall: last };
-    let mut stamp = Stamp::new(Some(last), u32::MAX);
+    let mut stamp = Stamp { last_raw: Some(last).into(), repeats: u32::MAX };
     assert_eq!(advance(&mut stamp, Some(last), UnixNanos(i64::MIN), FOLLOWS, now).time, last);
-    assert_eq!(stamp.repeats(), u32::MAX);
+    assert_eq!(stamp.repeats, u32::MAX);
 }
 
 fn check_lines(input: &str, expect: Expect) {

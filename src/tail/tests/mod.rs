@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::app::{Disk, LogFile};
-use crate::model::{FileKey, FileOffset, Mark, Now, SourceId, UnixNanos};
+use crate::model::{FileKey, FileOffset, Mark, MaybeNanos, Now, SourceId, UnixNanos};
 
 mod generations;
 
@@ -245,7 +245,7 @@ fn reading_goes_on_at_the_saved_mark_if_the_file_is_the_same() {
     bench.append("a", "1\n2\n");
     bench.find("a", None, false);
     bench.lines();
-    let resume = bench.resume(Kin::Same { birth: None });
+    let resume = bench.resume(Kin::Same { birth: MaybeNanos::NONE });
     bench.append("a", "3\n");
 
     let again = |content: Option<&str>| {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use skald::app;
 use skald::receive::{Answer, Answers, Clock, Options, Receiver, Store};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle};
 
 /// A receiver in this process.
 pub(crate) struct Loki {
@@ -55,10 +55,15 @@ impl Loki {
     }
 }
 
-pub(super) fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let start = || Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    RUNTIME.get_or_init(start)
+/// What all servers of the tests run on: a thread of its own.
+pub(super) fn runtime() -> &'static Handle {
+    static RUNTIME: OnceLock<Handle> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        handle
+    })
 }
 
 /// A loopback address of our own, so that nobody else answers there and nobody takes the port:
