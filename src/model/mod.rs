@@ -4,7 +4,6 @@
 
 mod budget;
 mod entry;
-mod few;
 mod files;
 mod ids;
 mod index;
@@ -17,7 +16,6 @@ mod reason;
 
 pub use self::budget::{Permit, Pool};
 pub use self::entry::{Entry, ORIGINAL_TIMESTAMP, Pair};
-pub use self::few::Few;
 pub use self::files::{FileStat, Files, Identity, Kind, is_compressed};
 pub use self::ids::{
     FileKey, FileOffset, Fingerprint, HeldAt, Mark, OUTPUTS, SourceId, Stamp, TenantId,
