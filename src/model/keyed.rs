@@ -41,11 +41,6 @@ impl<T: HasKey> Keyed<T> {
         self.values.iter().map(|(_, value)| value)
     }
 
-    /// All of them with their places, in no order.
-    pub fn places(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.values.iter()
-    }
-
     /// The place of a value, which it keeps.
     pub fn place_of(&self, key: T::Key) -> Option<usize> {
         self.index.get(Some(key), |at| self.values.get(at).map(T::key))
