@@ -132,7 +132,36 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Many files are at the same time after a start, and one of them goes on first.
+        #[test]
+        fn the_slowest_of_the_others_limits_a_file(
+            steps in prop::collection::vec((0u64..4, prop::option::of(0i64..3)), 1..60),
+        ) {
+            let (windows, source, mut times) = (Windows::new(1), SourceId(0), BTreeMap::new());
+            for (file, time) in steps {
+                if let Some(time) = time.map(UnixNanos) {
+                    windows.at(source, FileKey(file), Some(time));
+                    times.insert(file, time);
+                } else {
+                    windows.done(source, FileKey(file));
+                    times.remove(&file);
+                }
+                for file in 0..4 {
+                    let others = times.iter().filter(|(other, _)| **other != file);
+                    let slowest = others.map(|(_, time)| time.plus(LEAD_MAX)).min();
+                    let limit = windows.limit(source, FileKey(file));
+                    prop_assert_eq!(limit, slowest.unwrap_or(UnixNanos(i64::MAX)));
+                }
+            }
+        }
+    }
 
     #[test]
     fn nobody_leads_by_more_than_half_an_hour() {

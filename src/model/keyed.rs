@@ -137,6 +137,7 @@ mod tests {
         values.get_mut(4).expect("it is there").1 = 'D';
         values.retain(|value| value.0 != 3);
         assert_eq!((values.get(3), values.get(4)), (None, Some(&(4, 'D'))));
+        assert_eq!(values.index.len(), 2, "what is gone takes no room");
         let mut left: Vec<_> = values.into_iter().collect();
         left.sort_unstable();
         assert_eq!(left, [(2, 'B'), (4, 'D')]);

@@ -11,6 +11,7 @@ const NOW: Now = Now { mono: Duration::from_secs(1), wall: UnixNanos(0) };
 struct Bench {
     finder: Finder,
     registry: Arc<Registry>,
+    now: Now,
     /// What was told, with what the readers have not done yet.
     told: Vec<(u16, Told)>,
 }
@@ -21,12 +22,12 @@ impl Bench {
         let registry = Arc::new(Registry::new(names, Vec::new()));
         let windows = Arc::new(Windows::new(2));
         let finder = Finder::new(Arc::clone(&registry), windows, vec![false; 2], false);
-        Self { finder, registry, told: Vec::new() }
+        Self { finder, registry, now: NOW, told: Vec::new() }
     }
 
     fn pass_on(&mut self, changes: Changes) -> String {
         let told = &mut self.told;
-        self.finder.pass_on(changes, NOW, |source, it| told.push((source.0, it)));
+        self.finder.pass_on(changes, self.now, |source, it| told.push((source.0, it)));
         let show = |(source, told): &(u16, Told)| {
             if let Told::Found(new) = told {
                 format!("{source}+{}", new.path.display())
@@ -91,6 +92,30 @@ fn a_new_file_is_behind_all_that_had_its_name() {
     bench.told.clear();
     bench.pass_on(appeared(vec![found(0, 3, "/a")]));
     assert!(highest < bench.rank(), "{highest} {}", bench.rank());
+}
+
+/// A node with many short pods has ever new names.
+#[test]
+fn a_name_that_no_file_has_is_forgotten_after_a_week() {
+    let stem_of_rotated = |age: Duration| {
+        let mut bench = Bench::new();
+        // It was there before, for as long.
+        for _ in 0..2 {
+            bench.pass_on(appeared(vec![found(0, 1, "/a"), found(0, 2, "/b")]));
+            bench.pass_on(Changes { gone: vec![node(1)], ..Changes::default() });
+            bench.now.mono += age;
+        }
+        bench.pass_on(Changes { gone: vec![node(2)], ..Changes::default() });
+        bench.told.clear();
+        bench.pass_on(appeared(vec![found(0, 3, "/a.1")]));
+        match &bench.told[..] {
+            [(0, Told::Found(new))] => new.stem.display().to_string(),
+            told => panic!("{told:?}"),
+        }
+    };
+    let week = Duration::from_hours(7 * 24);
+    assert_eq!(stem_of_rotated(week - Duration::from_secs(1)), "/a");
+    assert_eq!(stem_of_rotated(week), "/a.1");
 }
 
 #[test]
