@@ -65,6 +65,7 @@ fn worker(rule: Option<&str>) -> (Worker<LogFile>, Arc<Registry>) {
         grace: Duration::from_secs(10),
         look_busy: Duration::from_secs(1),
         look_idle: Duration::from_secs(10),
+        look_hot: Duration::from_millis(50),
         keys: (0, 1),
         budget: tail::Budget { open_files: 10, deleted_files: 10, deleted_bytes: 1 << 30 },
     };

@@ -141,7 +141,8 @@ fn reader(chunk_bytes: usize) -> Reader<()> {
     let second = Duration::from_secs(1);
     let (look_busy, look_idle, grace) = (second, second * 10, second * 10);
     let budget = Budget { open_files: 10, deleted_files: 10, deleted_bytes: 1 << 30 };
-    Reader::new(Options { chunk_bytes, grace, look_busy, look_idle, keys: (1, 1), budget })
+    let (look_hot, keys) = (second / 20, (1, 1));
+    Reader::new(Options { chunk_bytes, grace, look_busy, look_idle, look_hot, keys, budget })
 }
 
 /// One line longer than a chunk is cut to it; NULs before the first one are no line.

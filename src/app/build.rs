@@ -53,6 +53,10 @@ const ROTATE_GRACE: Duration = Duration::from_secs(10);
 /// Descriptors that are not for log files: the state folder, notify, the runtime, connections.
 const DESCRIPTORS_KEPT: usize = 40;
 
+/// A file that grows fast is looked at once in `batch.age_max`, within these.
+const LOOK_HOT_MIN: Duration = Duration::from_millis(10);
+const LOOK_HOT_MAX: Duration = Duration::from_millis(50);
+
 /// What the command line adds to the configuration.
 #[derive(Debug, Default)]
 pub struct Extras {
@@ -291,6 +295,7 @@ impl Builder {
             grace: ROTATE_GRACE,
             look_busy: Duration::from_secs(1),
             look_idle: Duration::from_secs(10),
+            look_hot: self.config.batch.age_max.clamp(LOOK_HOT_MIN, LOOK_HOT_MAX),
             keys: (idx as u64, READERS_MAX as u64),
             budget: self.budget(readers),
         };

@@ -171,12 +171,15 @@ impl Discovery {
         for hint in self.hints.drain(now) {
             match hint {
                 Hint::Look => self.scan_at = self.scan_at.min(now.mono + SCAN_PAUSE),
-                Hint::Data(path) => {
-                    if let Some(source) = self.finder.source_of(&path) {
-                        worker(&self.workers, source).tell(Told::Data(path));
-                    }
-                }
+                Hint::Data(path) => self.tell_of_data(path, false),
+                Hint::Last(path) => self.tell_of_data(path, true),
             }
+        }
+    }
+
+    fn tell_of_data(&self, path: PathBuf, is_last: bool) {
+        if let Some(source) = self.finder.source_of(&path) {
+            worker(&self.workers, source).tell(Told::Data { path, is_last });
         }
     }
 }

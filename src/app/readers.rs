@@ -110,7 +110,9 @@ impl FileShell {
                     self.worker.adopt(&setup, budget);
                     self.ways.add(ways);
                 }
-                Told::Data(path) => self.worker.hint(&path, now, &mut Disk),
+                Told::Data { path, is_last } => {
+                    self.worker.hint(&path, is_last, now, &mut Disk);
+                }
                 Told::Stop => return true,
             }
         }

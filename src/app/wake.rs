@@ -51,7 +51,12 @@ pub enum Told {
     /// The configuration has changed.
     Adopt(Box<Adopt>),
     /// A file may have grown.
-    Data(PathBuf),
+    Data {
+        /// Its name.
+        path: PathBuf,
+        /// Nobody will tell of it for a while.
+        is_last: bool,
+    },
     /// The pump has read these from standard input.
     Input(Vec<u8>),
     /// The pump has met the end of standard input.

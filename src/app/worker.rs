@@ -142,9 +142,15 @@ impl<H> Worker<H> {
         self.reader.set_budget(budget);
     }
 
-    /// A file may have grown.
-    pub fn hint<D: Files<File = H>>(&mut self, path: &Path, now: Now, files: &mut D) {
-        self.reader.hint(path, now, files);
+    /// A file may have grown. `is_last`: nobody will tell of it for a while.
+    pub fn hint<D: Files<File = H>>(
+        &mut self,
+        path: &Path,
+        is_last: bool,
+        now: Now,
+        files: &mut D,
+    ) {
+        self.reader.hint(path, is_last, now, files);
         self.tell(now);
     }
 

@@ -30,6 +30,8 @@ pub enum Hint {
     Look,
     /// The content of this path changed.
     Data(PathBuf),
+    /// The same, and no more will be told of it for a while: its folder floods.
+    Last(PathBuf),
 }
 
 /// Watches folders.
@@ -125,11 +127,14 @@ impl Hints {
             let folder = path.parent().unwrap_or(&path);
             if self.flood.note(folder, count, now.mono) {
                 hints.push(Hint::Data(path));
-            } else if self.watched.remove(folder).is_some() {
+                continue;
+            }
+            if self.watched.remove(folder).is_some() {
                 debug!(folder = %folder.display(), "a folder changes so often that it is polled");
                 self.unwatch(folder);
                 self.is_complete = false;
             }
+            hints.push(Hint::Last(path));
         }
         hints
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::file::State;
+use super::hot::HOT_BYTES;
 use super::news::News;
 use super::reader::Reader;
 use crate::model::{Files, Now, is_compressed};
@@ -24,8 +25,8 @@ impl<H> Reader<H> {
     pub(super) fn look<D: Files<File = H>>(&mut self, now: Now, files: &mut D) {
         self.open_waiting(now, files);
         for idx in 0..self.slots.len() {
-            if self.look_ats[idx].mono() <= now.mono && !self.glance(idx, now, files) {
-                self.look_at_one(idx, now, files);
+            if self.look_ats[idx].mono() <= now.mono {
+                self.look_at_due(idx, now, files);
             }
         }
         self.review_held(now, files);
@@ -38,6 +39,18 @@ impl<H> Reader<H> {
         let soon = self.paused.iter().map(|idx| until(*idx)).min();
         let next = now.mono + self.options.look_busy;
         self.look_at = soon.map_or(next, |soon| soon.min(next));
+    }
+
+    fn look_at_due<D: Files<File = H>>(&mut self, idx: usize, now: Now, files: &mut D) {
+        let known = self.slots[idx].as_ref().map(|file| file.size);
+        if !self.glance(idx, now, files) {
+            self.look_at_one(idx, now, files);
+        }
+        let file = self.slots[idx].as_ref();
+        let grown = known.zip(file).map_or(0, |(known, file)| file.size.saturating_sub(known));
+        if HOT_BYTES <= grown {
+            self.heat(idx, now);
+        }
     }
 
     /// A glance at a file, where files are many: whether that is all that has to be known of it.
@@ -55,13 +68,20 @@ impl<H> Reader<H> {
             _ => return false,
         };
         file.glances += 1;
+        let has_grown = file.size < size;
         self.look_ats[idx] = (now.mono + pause).into();
-        if file.size < size {
-            (file.size_before, file.size, file.grew_at) = (file.size, size, now.mono.into());
-            self.news.push(News::Size { file: file.key, size });
-            self.enqueue(idx);
+        if has_grown {
+            self.grew(idx, size, now);
         }
         true
+    }
+
+    /// The file in `slots[idx]` has this size now, and something to read.
+    pub(super) fn grew(&mut self, idx: usize, size: u64, now: Now) {
+        let Some(file) = self.slots[idx].as_mut() else { return };
+        (file.size_before, file.size, file.grew_at) = (file.size, size, now.mono.into());
+        self.news.push(News::Size { file: file.key, size });
+        self.enqueue(idx);
     }
 
     /// How long to wait before the next look at a file that grew lately.

@@ -6,7 +6,7 @@
 //!
 //! | state | what happens | leaves it when |
 //! | --- | --- | --- |
-//! | `Following` | read to its end, looked at each second, or each ten when idle, and less often when there are thousands | renamed by rotation or deleted: `Gone`; a read fails: `SetAside` |
+//! | `Following` | read to its end, looked at each second, or each ten when idle, less often when there are thousands, and more often while it grows fast | renamed by rotation or deleted: `Gone`; a read fails: `SetAside` |
 //! | `Gone` | read on through the open descriptor; writers may still hold theirs | renamed back: `Following`; quiet for `grace`: its last line goes out without a newline; then it is closed, or dormant if it has a name |
 //! | `SetAside` | waits, longer each time | a look succeeds: the state before |
 //!
@@ -20,6 +20,7 @@ mod news;
 
 mod descriptors;
 mod generations;
+mod hot;
 mod looks;
 mod open;
 mod read;

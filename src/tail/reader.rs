@@ -12,6 +12,7 @@ use super::chunk::Chunk;
 use super::descriptors::Budget;
 use super::file::{State, Tracked};
 use super::generations::{Bygone, Held, Missing};
+use super::hot::Hot;
 use super::looks::GLANCES_MAX;
 use super::news::News;
 use super::open::Waiting;
@@ -28,6 +29,8 @@ pub struct Options {
     pub look_busy: Duration,
     /// How often an idle file is looked at.
     pub look_idle: Duration,
+    /// How often one is looked at that grows fast and of which no hint tells.
+    pub look_hot: Duration,
     /// The first key that this reader gives to a file, and the step to the next: readers share
     /// the numbers out among them.
     pub keys: (u64, u64),
@@ -82,6 +85,9 @@ pub struct Reader<H> {
     /// How many descriptors of log files are open.
     pub(super) open: usize,
     pub(super) look_at: Duration,
+    /// Those that grow fast.
+    pub(super) hot: Vec<Hot>,
+    pub(super) look_hot_at: Duration,
     next_key: u64,
     pub(super) news: Vec<News>,
 }
@@ -110,6 +116,8 @@ impl<H> Reader<H> {
             busy: 0,
             open: 0,
             look_at: Duration::ZERO,
+            hot: Vec::new(),
+            look_hot_at: Duration::MAX,
             next_key,
             news: Vec::new(),
         }
@@ -253,13 +261,22 @@ impl<H> Reader<H> {
         }
     }
 
-    /// A file may have grown: looks at it.
-    pub fn hint<D: Files<File = H>>(&mut self, path: &Path, now: Now, files: &mut D) {
-        if let Some(idx) = self.at_path(path) {
-            if let Some(file) = self.slots[idx].as_mut() {
-                file.glances = GLANCES_MAX;
-            }
-            self.look_at_one(idx, now, files);
+    /// A file may have grown: looks at it. If nobody will tell of it for a while, it is taken to
+    /// grow fast.
+    pub fn hint<D: Files<File = H>>(
+        &mut self,
+        path: &Path,
+        is_last: bool,
+        now: Now,
+        files: &mut D,
+    ) {
+        let Some(idx) = self.at_path(path) else { return };
+        if let Some(file) = self.slots[idx].as_mut() {
+            file.glances = GLANCES_MAX;
+        }
+        self.look_at_one(idx, now, files);
+        if is_last {
+            self.heat(idx, now);
         }
     }
 
@@ -275,6 +292,9 @@ impl<H> Reader<H> {
         if self.look_at <= now.mono {
             self.look(now, files);
         }
+        if self.look_hot_at <= now.mono {
+            self.look_at_hot(now, files);
+        }
         let mut passed = 0;
         for _ in 0..self.ready.len() {
             let Some(idx) = self.ready.pop_front() else { break };
@@ -289,7 +309,8 @@ impl<H> Reader<H> {
             }
         }
         // Some of them were put back: a long line is looked through a chunk a turn.
-        Turn::Idle(if self.ready.len() == passed { self.look_at } else { now.mono })
+        let next = self.look_at.min(self.look_hot_at);
+        Turn::Idle(if self.ready.len() == passed { next } else { now.mono })
     }
 
     /// The lines of `chunk` up to `end` were taken; the rest is read again. `whole` says that all

@@ -106,6 +106,7 @@ impl Agent {
                 grace: Duration::from_secs(10),
                 look_busy: Duration::from_secs(1),
                 look_idle: Duration::from_secs(10),
+                look_hot: Duration::from_millis(50),
                 keys: (idx, knobs.workers as u64),
                 budget: tail::Budget {
                     open_files: knobs.open_files,
@@ -182,7 +183,8 @@ impl Agent {
                 Told::Left(inode, closed) => worker.leave(inode, closed, now),
                 Told::Known(inode) => worker.release(inode, now),
                 Told::Adopt(_) => unreachable!("nobody reloads"),
-                Told::Wake | Told::Data(_) | Told::Input(_) | Told::EndOfInput | Told::Stop => {}
+                Told::Wake | Told::Data { .. } | Told::Input(_) | Told::EndOfInput | Told::Stop => {
+                }
             }
         });
         for lane in &mut self.lanes {

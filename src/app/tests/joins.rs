@@ -259,7 +259,7 @@ fn a_line_goes_on_in_the_next_file_after_a_kill() {
 fn later(bench: &mut Bench, path: &Path, seconds: u64) -> Vec<String> {
     let mut now = NOW;
     now.mono += Duration::from_secs(seconds);
-    bench.worker.hint(path, now, &mut Disk);
+    bench.worker.hint(path, false, now, &mut Disk);
     let mut lines = Vec::new();
     for sealed in bench.sealed(now) {
         lines.extend(entries(&sealed).into_iter().map(|(_, line)| line));

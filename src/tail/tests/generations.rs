@@ -49,7 +49,7 @@ fn a_copy_that_is_found_between_truncation_and_reading_goes_first() {
         fs_err::copy(bench.path("a"), bench.path("a.1")).unwrap();
         fs_err::write(bench.path("a"), "5\n").unwrap();
         let now = bench.now();
-        bench.reader.hint(&bench.path("a"), now, &mut Disk);
+        bench.reader.hint(&bench.path("a"), false, now, &mut Disk);
         bench.find_as("a.1", "a", None, Begin::Start);
         let expected: Vec<&str> = more.lines().chain(["5"]).collect();
         assert_eq!(bench.lines(), expected);
@@ -65,7 +65,7 @@ fn what_no_copy_has_is_lost_and_said() {
     bench.append("a", "3\n");
     // It is seen to have grown, and waits to be read.
     let now = bench.now();
-    bench.reader.hint(&bench.path("a"), now, &mut Disk);
+    bench.reader.hint(&bench.path("a"), false, now, &mut Disk);
     fs_err::write(bench.path("a"), "4\n").unwrap();
     assert_eq!(bench.lines(), ["4"]);
     assert_eq!(bench.lost(), []);

@@ -11,6 +11,7 @@ use crate::app::{Disk, LogFile};
 use crate::model::{FileKey, FileOffset, Mark, MaybeNanos, Now, SourceId, UnixNanos};
 
 mod generations;
+mod hot;
 
 const CHUNK: usize = 64;
 
@@ -30,6 +31,7 @@ impl Bench {
             grace: Duration::from_secs(10),
             look_busy: Duration::from_secs(1),
             look_idle: Duration::from_secs(10),
+            look_hot: Duration::from_millis(50),
             keys: (1, 1),
             budget: Budget { open_files: 1000, deleted_files: 1000, deleted_bytes: 1 << 20 },
         };
