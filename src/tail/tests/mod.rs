@@ -262,6 +262,24 @@ fn reading_goes_on_at_the_saved_mark_if_the_file_is_the_same() {
     assert_eq!(again(Some("1")), (vec![], true));
 }
 
+/// A file system gives the number of a deleted file to the next one.
+#[test]
+fn a_new_file_with_the_number_of_a_known_one_is_no_surprise() {
+    let mut bench = Bench::new();
+    bench.append("a", "1\n");
+    bench.find("a", None, false);
+    bench.lines();
+    if fs_err::metadata(bench.path("a")).unwrap().created().is_err() {
+        return; // No file here says when it was made: one that is not the same may be truncated.
+    }
+    let resume = bench.resume(Kin::Same { birth: Some(UnixNanos(1)).into() });
+    let mut other = Bench::new();
+    other.append("a", "2\n");
+    other.find("a", Some(resume), true);
+    assert_eq!(other.lines(), ["2"]);
+    assert!(!other.news.iter().any(|news| matches!(news, News::NotResumed { .. })));
+}
+
 #[test]
 fn the_head_is_of_what_was_read() {
     let other = "other ".repeat(400) + "\n";
