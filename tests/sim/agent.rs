@@ -192,6 +192,21 @@ impl Agent {
         }
     }
 
+    /// notify tells of some of what is written, and of some files that it is the last time.
+    pub(crate) fn hint(&mut self, one_in: usize, now: Now, disk: &mut Disk) {
+        if self.stopping || one_in == 0 || disk.names.is_empty() {
+            return;
+        }
+        let which = self.rng.usize(0..one_in * disk.names.len());
+        let Some(path) = disk.names.keys().nth(which).cloned() else { return };
+        if let Some(source) = self.finder.source_of(&path) {
+            let idx = usize::from(source.0) % self.lanes.len();
+            let lane = &mut self.lanes[idx];
+            lane.worker.hint(&path, self.rng.bool(), now, disk);
+            lane.turn_at = lane.turn_at.min(now.mono);
+        }
+    }
+
     /// What a scan brings.
     fn look(&mut self, knobs: &Knobs, disk: &Disk) -> Changes {
         let mut changes = Changes::default();

@@ -83,6 +83,8 @@ pub(crate) struct Knobs {
     pub(crate) scan: Duration,
     /// How long a reader takes to hear what was found: services go on meanwhile.
     pub(crate) hear: Duration,
+    /// Of so many writes notify tells of one file; 0 is never.
+    pub(crate) one_in_hint: usize,
 }
 
 /// One of these.
@@ -160,6 +162,7 @@ impl Knobs {
             inode_reuse,
             scan: millis(rng, 50..3000),
             hear: millis(rng, 0..50) * pick(rng, &[0, 1, 20]),
+            one_in_hint: pick(rng, &[0, 2, 10]),
         }
     }
 
@@ -201,6 +204,7 @@ impl Knobs {
             inode_reuse: 0,
             scan: Duration::from_secs(2),
             hear: Duration::ZERO,
+            one_in_hint: 0,
         }
     }
 }

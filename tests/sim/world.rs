@@ -209,6 +209,10 @@ impl World {
             read_to: &read_to,
         };
         self.write_at = self.time + self.writer.step(&mut site);
+        let now = self.now();
+        if let Some(agent) = &mut self.agent {
+            agent.hint(self.knobs.one_in_hint, now, &mut self.disk);
+        }
     }
 
     fn scan(&mut self) {
