@@ -25,6 +25,14 @@ pub struct Resume {
     pub kin: Kin,
 }
 
+impl Resume {
+    /// Whether it is of a file with this number that was made at this time, as far as is known: a
+    /// file system gives the number of a deleted file to the next one.
+    pub(super) fn is_of(&self, stat: &FileStat) -> bool {
+        matches!(self.kin, Kin::Same { birth } if !birth.differs_from(stat.identity.birth))
+    }
+}
+
 /// What a file that was found is to one that was known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kin {
@@ -82,10 +90,7 @@ pub(super) fn confirm<D: Files>(
     let (mark, head_len) = (resume.mark, usize::from(resume.head.len));
     let is_longer = mark.offset.0 <= stat.size;
     let may_be = match resume.kin {
-        Kin::Same { birth } => {
-            let other = birth.differs_from(stat.identity.birth);
-            !other && is_longer
-        }
+        Kin::Same { .. } => resume.is_of(stat) && is_longer,
         Kin::Copy { .. } => head_len != 0,
         // Short files are alike too easily.
         Kin::Moved => is_longer && head_len == HEAD_BYTES && HEAD_BYTES as u64 <= mark.offset.0,

@@ -68,9 +68,8 @@ impl<H> Reader<H> {
             _ => return false,
         };
         file.glances += 1;
-        let has_grown = file.size < size;
         self.look_ats[idx] = (now.mono + pause).into();
-        if has_grown {
+        if file.size < size {
             self.grew(idx, size, now);
         }
         true

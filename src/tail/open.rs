@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::file::{State, Tracked};
 use super::generations::Bygone;
-use super::identity::{self, Kin, Resume, Trail};
+use super::identity::{self, Kin, Trail};
 use super::looks::BUSY_FOR;
 use super::news::{Begin, NewFile, News};
 use super::reader::{Reader, failed, retry_pause};
@@ -216,8 +216,7 @@ impl<H> Reader<H> {
             }
         }
         // A file with the number of one that is gone is no reason to worry.
-        let is_it = |resume: &&Resume| matches!(resume.kin, Kin::Same { birth } if !birth.differs_from(stat.identity.birth));
-        if let Some(resume) = new.known.first().filter(is_it) {
+        if let Some(resume) = new.known.first().filter(|resume| resume.is_of(stat)) {
             let (path, saved) = (Arc::clone(&new.path), resume.mark.offset);
             self.news.push(News::NotResumed { path, saved });
         }

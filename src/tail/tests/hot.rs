@@ -3,10 +3,19 @@ use crate::tail::hot::HOT_BYTES;
 
 const LOOK_HOT: u64 = 50;
 
+fn at(millis: u64) -> Now {
+    Now { mono: Duration::from_millis(millis), wall: UnixNanos(0) }
+}
+
+fn hint_at(bench: &mut Bench, millis: u64, is_last: bool) {
+    let path = bench.path("a");
+    bench.reader.hint(&path, is_last, at(millis), &mut Disk);
+}
+
 /// Reads all there is at this time, in milliseconds since start. Returns how many lines came, and
 /// when to come again.
 fn read_at(bench: &mut Bench, millis: u64) -> (usize, u64) {
-    let now = Now { mono: Duration::from_millis(millis), wall: UnixNanos(0) };
+    let now = at(millis);
     let (mut buf, mut lines) = (Vec::new(), 0);
     loop {
         match bench.reader.turn(now, &mut Disk, &mut buf, |_| true) {
@@ -72,9 +81,7 @@ fn a_file_that_goes_on_growing_fast_stays_hot() {
 fn what_hints_tell_makes_no_file_hot() {
     let mut bench = followed();
     grow(&bench, LINES);
-    let now = Now { mono: Duration::from_millis(500), wall: UnixNanos(0) };
-    let path = bench.path("a");
-    bench.reader.hint(&path, false, now, &mut Disk);
+    hint_at(&mut bench, 500, false);
     assert_eq!(read_at(&mut bench, 500), (LINES, 1000));
     grow(&bench, LINES - 1);
     assert_eq!(read_at(&mut bench, 1000), (0, 2000), "looked at half a second ago");
@@ -84,9 +91,7 @@ fn what_hints_tell_makes_no_file_hot() {
 fn a_file_of_which_the_last_hint_told_is_hot_at_once() {
     let mut bench = followed();
     grow(&bench, 1);
-    let now = Now { mono: Duration::from_millis(500), wall: UnixNanos(0) };
-    let path = bench.path("a");
-    bench.reader.hint(&path, true, now, &mut Disk);
+    hint_at(&mut bench, 500, true);
     assert_eq!(read_at(&mut bench, 500), (1, 550));
     grow(&bench, LINES);
     assert_eq!(read_at(&mut bench, 550), (LINES, 600));
@@ -99,9 +104,7 @@ fn a_hot_file_that_is_truncated_or_rotated_away_is_none_any_more() {
     assert_eq!(read_at(&mut bench, 1000), (LINES, 1050));
     fs_err::write(bench.path("a"), "new\n").unwrap();
     assert_eq!(read_at(&mut bench, 1050), (0, 1100), "that it shrank is for another look");
-    let now = Now { mono: Duration::from_millis(1060), wall: UnixNanos(0) };
-    let path = bench.path("a");
-    bench.reader.hint(&path, false, now, &mut Disk);
+    hint_at(&mut bench, 1060, false);
     assert_eq!(read_at(&mut bench, 1100), (0, 2000), "the new generation is another file");
 
     let mut bench = followed();
